@@ -1,0 +1,1 @@
+"""One command a benchmark; peers beside us in the same run."""

@@ -1,0 +1,1 @@
+"""What runs: one module a flow, wiring only, each with a module-level `flow`."""

@@ -1,0 +1,1 @@
+"""The words of the system as types. Imports nothing of ours; everything may import it."""

@@ -1,0 +1,62 @@
+"""What the log holds, and how far a reader of it has come."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LogRecord(msgspec.Struct, frozen=True):
+    """One event in the log, as bytes: decoding is the flow's work.
+
+    `offset` orders records within (`stream`, `partition`) and grows strictly, though not by one.
+    `value` is None for a tombstone. `event_time` is in milliseconds since 1970-01-01 UTC.
+    """
+
+    stream: str
+    partition: int
+    offset: int
+    event_time: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: dict[str, str] = {}
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A progress mark: a source has emitted everything of one partition before `offset`.
+
+    It becomes `Applied` in a store only when the epoch in which it was emitted closes there.
+
+    :arg source: Name of the source: a stream's or a folder's.
+    :arg partition: The part of the source that is read in order.
+    :arg offset: Where reading goes on: everything before it has been emitted.
+    :arg event_time: Newest event time emitted so far (ms since epoch), None before the first event.
+    :arg read_at: When the source was read up to `offset` (ms since epoch).
+    :arg caught_up: Whether there was nothing more to read at `read_at`.
+    :arg done: Events emitted of a first scan, for progress bars; 0 outside one.
+    :arg total: Events that the first scan will emit; 0 outside one.
+    """
+
+    source: str
+    partition: str
+    offset: int
+    event_time: int | None
+    read_at: int
+    caught_up: bool
+    done: int = 0
+    total: int = 0
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Up to where a store has taken in one partition of a source, and when: its freshness.
+
+    Everything before `offset` is in the store. `read_at` and `applied_at` are in milliseconds since
+    1970-01-01 UTC. While `caught_up`, the store knew at `read_at` all that the source had.
+    """
+
+    source: str
+    partition: str
+    offset: int
+    event_time: int | None
+    read_at: int
+    caught_up: bool
+    applied_at: int

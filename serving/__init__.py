@@ -1,0 +1,1 @@
+"""The read side: context assembly and the command line."""

@@ -1,0 +1,1 @@
+"""The log: streaming storage. A port and its adapters, and the Bytewax source that reads any of them."""

@@ -1,0 +1,55 @@
+"""The port of the log: partitioned streams that are appended to and read in order from any offset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from events.log import LogRecord
+
+
+class Log(ABC):
+    """Streams of records, each in partitions, each partition in the order of its appends.
+
+    Any number of processes may read and append at once.
+    """
+
+    @abstractmethod
+    def create(self, stream: str, partitions: int) -> None:
+        """Make `stream` with at least this many partitions. More than before: they appear; fewer: no effect."""
+
+    @abstractmethod
+    def partitions(self, stream: str) -> list[int]:
+        """List the partitions that `stream` has at this moment, ascending; none if it does not exist."""
+
+    @abstractmethod
+    def append(self, stream: str, records: Sequence[LogRecord]) -> None:
+        """Append records, each to the partition that its key falls into; all have reached the log on return.
+
+        `stream`, `partition` and `offset` of the records are ignored: the log decides them. Records with one key
+        land in one partition, in the order given; those without a key go round. A stream that does not exist is
+        made with the default number of partitions. After a crash in the middle some of the records may be there.
+        """
+
+    @abstractmethod
+    def read(self, stream: str, partition: int, offset: int, limit: int) -> tuple[list[LogRecord], int]:
+        """Return up to `limit` records from `offset` on, and the offset to go on from.
+
+        Never blocks: at the end, and for a partition or stream that does not exist (yet), the list is empty and
+        the offset is unchanged. A record whose bytes are torn is left for later if it is the last one. A broken
+        one further inside is returned with its raw bytes as `value` and the header `headrace-broken` naming the
+        fault, so that the flow makes a dead letter of it.
+
+        :raises StoreError: When records at `offset` have been removed by retention, naming the oldest offset.
+        """
+
+    @abstractmethod
+    def bounds(self, stream: str, partition: int) -> tuple[int, int]:
+        """Return the oldest offset still there and the offset after the newest whole record; (0, 0) if absent."""
+
+    @abstractmethod
+    def retain(self, stream: str, newer_than: int) -> int:
+        """Remove what is wholly older than event time `newer_than` (ms since epoch); return the bytes freed.
+
+        Offsets of what stays do not change. The newest segment of a partition always stays.
+        """

@@ -1,0 +1,1 @@
+"""The vector store: chunks of documents, searched by meaning and by words."""

@@ -92,10 +92,13 @@ class DocumentUpdate(msgspec.Struct, frozen=True):
     lost state, ends in the same content.
 
     :arg document: The document with all of its chunks in order. Its change's content is None: it is spent.
+    :arg since: For each chunk, the event time of the change that brought its text (ms since epoch);
+        empty means that of this change.
     :arg fresh: Ids of the chunks that the diff has not seen in the document before.
     :arg vectors: For chunk ids, float32 little-endian bytes; at least for those in `fresh` once embedded.
     """
 
     document: ChunkedDocument
+    since: tuple[int, ...] = ()
     fresh: tuple[str, ...] = ()
     vectors: dict[str, bytes] = {}

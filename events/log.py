@@ -60,3 +60,30 @@ class Applied(msgspec.Struct, frozen=True):
     read_at: int
     caught_up: bool
     applied_at: int
+
+
+_STREAM, _PARTITION, _OFFSET = "headrace-stream", "headrace-partition", "headrace-offset"
+
+
+def replay_stream(flow: str) -> str:
+    """Name of the stream on which `flow` takes in events that it had given up."""
+    return f"replay.{flow}"
+
+
+def as_replay(record: LogRecord) -> LogRecord:
+    """Wrap `record` for the replay stream: its own coordinates travel in headers."""
+    coordinates = {_STREAM: record.stream, _PARTITION: str(record.partition), _OFFSET: str(record.offset)}
+    return msgspec.structs.replace(record, headers={**record.headers, **coordinates})
+
+
+def original_of(record: LogRecord) -> LogRecord:
+    """Unwrap what `as_replay` wrapped: the event as it first arrived, so that newer ones still win over it.
+
+    A record that carries no such headers is returned as it is.
+    """
+    headers = dict(record.headers)
+    try:
+        stream, partition, offset = headers.pop(_STREAM), int(headers.pop(_PARTITION)), int(headers.pop(_OFFSET))
+    except (KeyError, ValueError):
+        return record
+    return msgspec.structs.replace(record, stream=stream, partition=partition, offset=offset, headers=headers)

@@ -86,6 +86,7 @@ class KnowledgeSettings(Section):
     streams: tuple[str, ...] = Field(("documents",), description="streams of document changes")
     max_document_bytes: int = Field(20 * 2**20, ge=1, description="larger documents become dead letters")
     max_chunk_tokens: int = Field(240, ge=16, le=254, description="tokens of a chunk, its heading path included")
+    batch_size: int = Field(64, ge=1, le=10_000, description="documents that are embedded and stored at once")
     parse_seconds: float = Field(20.0, gt=0, description="time to parse one HTML, PDF or DOCX document")
     debounce_millis: int = Field(20, ge=1, description="quiet time after which a saved file is read")
     rescan_seconds: float = Field(300.0, gt=0, description="time between two full looks at a folder")
@@ -125,7 +126,6 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".headrace"), description="where everything that Headrace keeps is kept")
     mode: Literal["live", "replay"] = Field("live", description="`replay` reads every source to its end and stops")
-    batch_size: int = Field(500, ge=1, le=100_000, description="records that a source hands on at once")
     heartbeat_seconds: float = Field(5.0, gt=0, description="how often an idle source confirms that it is idle")
     log: LogSettings = LogSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()

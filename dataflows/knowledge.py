@@ -1,0 +1,188 @@
+"""knowledge: changed documents become fresh, searchable chunks.
+
+    documents → parse, chunk → [bucket] diff → embed → vector store
+                    └→ dead letters
+
+Work is proportional to the change. The vector store is the truth about what is known, so that the flow may start
+with or without its recovery state and end in the same content.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from operators.chunk import chunk_document
+from operators.parse import media_type_of
+from stores.documents.folder import DocumentBatch, FolderSource, Known
+from stores.embedders.cache import CachedEmbedder, EmbeddingCache
+from stores.embedders.choose import choose_embedder
+from stores.log.files import FileLog
+from stores.log.source import LogBatch, LogSource
+from stores.vectors.lance_reader import LanceReader
+from stores.vectors.lance_writer import LanceWriter
+
+from dataflows.isolation import IsolatedParser
+from dataflows.module import flow_of
+from dataflows.progress import ScanProgress
+from events.clock import system_clock
+from events.dead_letters import DeadLetter
+from events.documents import ChunkedDocument, DocumentChange, DocumentUpdate
+from events.log import LogRecord, Mark, original_of, replay_stream
+from operators.attempt import attempt
+from operators.buckets import bucketed
+from operators.diff import DocumentDiff
+from operators.document_events import decode_document
+from operators.embed import embed
+from stores.dead_letters import DeadLetters
+from stores.documents.requests import ReplayRequests
+from stores.embedders.base import Embedder
+from stores.settings import Settings
+from stores.sink import StoreSink
+from stores.vectors.intake import DocumentIntake
+
+FLOW = "knowledge"
+
+
+def build(settings: Settings) -> Dataflow:
+    """Wire the flow. Opens nothing: sources, model and stores open on the workers that use them.
+
+    :raises HeadraceError: When a folder is not there or not readable.
+    """
+    log = FileLog(settings.log_dir, settings.log)
+    reader = LanceReader(settings.vectors_dir)
+    embedder = CachedEmbedder(
+        choose_embedder(settings.embedding.backend, settings.embedding.threads),
+        EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
+    )
+    prepare = Preparation(settings, embedder)
+
+    flow = Dataflow(FLOW)
+    folders = op.input("folders", flow, _folder_source(settings, log, reader))
+    records = op.input("log", flow, _log_source(settings, log, reader))
+
+    changes = op.flat_map("changes", folders, lambda batch: batch.changes)
+    refused = op.flat_map("refused", folders, lambda batch: batch.dead)
+    events = op.flat_map("events", records, lambda batch: batch.records)
+    read = attempt("read", changes, prepare.change, record_of_change)
+    decoded = attempt("decode", events, prepare.record, original_of)
+
+    documents = op.merge("documents", read.done, decoded.done)
+    updates = bucketed("diff", documents, lambda document: document.change.document, DocumentDiff)
+    embedded = embed("embed", updates, embedder.embed_bytes)
+
+    folder_marks = op.map("folder_marks", folders, _mark)
+    log_marks = op.flat_map("log_marks", records, _log_mark)
+    arriving: Any = op.merge("arriving", embedded, folder_marks, log_marks)
+    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(_store(settings, embedder)))
+
+    dead = op.merge("dead", refused, read.dead, decoded.dead)
+    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
+    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    return flow
+
+
+class Preparation:
+    """From what a source gives to a chunked document: decode, parse, chunk.
+
+    Its methods raise RejectedError for what cannot become one.
+    """
+
+    def __init__(self, settings: Settings, embedder: Embedder) -> None:
+        self._knowledge = settings.knowledge
+        self._folders = frozenset(folder.name for folder in settings.knowledge.folders)
+        self._embedder = embedder
+        self._parse = IsolatedParser(settings.knowledge.parse_seconds)
+
+    def record(self, record: LogRecord) -> Iterable[ChunkedDocument]:
+        """Turn a record of the log into a chunked document; into none if a folder answers for it."""
+        original = original_of(record)
+        if original.stream in self._folders:
+            return ()
+        change = decode_document(original, media_type_of, self._knowledge.max_document_bytes)
+        return self.change(change)
+
+    def change(self, change: DocumentChange) -> Iterable[ChunkedDocument]:
+        """Parse and chunk one document change."""
+        if change.op == "delete":
+            return (ChunkedDocument(change),)
+        parsed = self._parse(change)
+        chunks = chunk_document(
+            parsed,
+            change.document,
+            self._embedder.count_tokens,
+            self._embedder.token_spans,
+            max_tokens=self._knowledge.max_chunk_tokens,
+        )
+        return (ChunkedDocument(parsed.described(change), parsed.title, parsed.language, chunks),)
+
+
+def record_of_change(change: DocumentChange) -> LogRecord:
+    """Name the file behind a change, so that a dead letter of it can be replayed by reading it again."""
+    return LogRecord(change.source, 0, 0, change.event_time, change.uri.encode())
+
+
+def _folder_source(settings: Settings, log: FileLog, reader: LanceReader) -> FolderSource:
+    def known(folder: str) -> dict[str, Known]:
+        return {found.uri: Known(found.fingerprint, found.position) for found in reader.documents(folder)}
+
+    return FolderSource(
+        settings.knowledge,
+        known=known,
+        media_type_of=media_type_of,
+        requests=lambda folder: ReplayRequests(log, replay_stream(FLOW), folder),
+        live=settings.mode == "live",
+        heartbeat_seconds=settings.heartbeat_seconds,
+        clock=system_clock,
+    )
+
+
+def _log_source(settings: Settings, log: FileLog, reader: LanceReader) -> LogSource:
+    @functools.cache
+    def applied() -> dict[tuple[str, str], int]:
+        return {(mark.source, mark.partition): mark.offset for mark in reader.applied()}
+
+    return LogSource(
+        log,
+        [*settings.knowledge.streams, replay_stream(FLOW)],
+        batch_size=settings.knowledge.batch_size,
+        tail=settings.mode == "live",
+        heartbeat_seconds=settings.heartbeat_seconds,
+        clock=system_clock,
+        start=lambda stream, partition: applied().get((stream, str(partition)), 0),
+    )
+
+
+def _store(settings: Settings, embedder: CachedEmbedder) -> Callable[[], DocumentIntake]:
+    def open_writer() -> DocumentIntake:
+        model = embedder.model
+        writer = LanceWriter(
+            settings.vectors_dir,
+            model,
+            embed=embedder.embed_bytes,
+            clock=system_clock,
+            optimize_every=settings.vectors.optimize_every,
+            index_above=settings.vectors.index_above,
+        )
+        return DocumentIntake(writer, model.languages, ScanProgress().observe)
+
+    return open_writer
+
+
+def _mark(batch: DocumentBatch) -> Mark:
+    return batch.mark
+
+
+def _log_mark(batch: LogBatch) -> Sequence[Mark]:
+    return (batch.mark,)
+
+
+def _one_key(item: DocumentUpdate | Mark | DeadLetter) -> str:
+    del item
+    return "store"
+
+
+__getattr__ = flow_of(build)

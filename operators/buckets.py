@@ -1,0 +1,157 @@
+"""Keyed state in buckets: a fixed number of state keys, each holding a dict over many ids.
+
+Bytewax snapshots every key that an epoch touched, so one key per id is too many and one key for all is too
+large. Logic here sees ids; only the wrapper sees buckets. State is plain tuples, so that a snapshot never
+depends on where a class lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+from typing_extensions import override
+
+BUCKETS = 4096
+"""Number of state keys of every bucketed step. Part of the state's schema: never changes."""
+
+V = TypeVar("V")
+W = TypeVar("W")
+
+Entry: TypeAlias = "tuple[Any, ...]"
+"""State of one id: plain values only."""
+
+Snapshot: TypeAlias = "tuple[int, dict[str, Entry], int | None]"
+"""Version of the layout, the entries, the watermark."""
+
+
+def bucket_of(id_: str) -> str:
+    """Return the state key of `id_`: the same in every process, on every machine, for ever."""
+    digest = hashlib.blake2b(id_.encode(), digest_size=4).digest()
+    return f"{int.from_bytes(digest, 'big') % BUCKETS:04d}"
+
+
+class Bucket(ABC, Generic[V, W]):
+    """Pure logic over the ids of one bucket.
+
+    A subclass implements `step` and keeps what it must remember in `entries`. `watermark` is the newest event
+    time seen in this bucket (ms since epoch), fed by `event_time`; entries that `expired` names are dropped once
+    the watermark has moved on by more than `HORIZON`, so that what is forgotten depends on the events alone.
+
+    :arg VERSION: Layout of the entries. A resumed bucket with another version goes through `migrate`.
+    :arg HORIZON: Milliseconds of event time that tombstones are remembered; None: for ever.
+    """
+
+    VERSION: ClassVar[int] = 1
+    HORIZON: ClassVar[int | None] = None
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.watermark: int | None = None
+        self._swept: int | None = None
+
+    @abstractmethod
+    def step(self, id_: str, value: V) -> Iterable[W]:
+        """Take one value of one id, update `entries`, return what follows from it."""
+
+    def event_time(self, value: V) -> int | None:
+        """Return the event time of `value` (ms since epoch), or None if it has none."""
+        del value
+        return None
+
+    def expired(self, entry: Entry, before: int) -> bool:
+        """Tell whether `entry` need not be remembered, `before` being the watermark less the horizon."""
+        del entry, before
+        return False
+
+    def migrate(self, version: int, entries: dict[str, Entry]) -> dict[str, Entry]:
+        """Bring entries of an older layout to this one.
+
+        :raises ValueError: When there is no way from `version`.
+        """
+        del entries
+        message = f"{type(self).__name__}: state of layout {version} cannot be read by layout {self.VERSION}"
+        raise ValueError(message)
+
+    def take(self, items: Iterable[tuple[str, V]]) -> list[W]:
+        """Run `step` over `items` in order and forget what has expired."""
+        out: list[W] = []
+        for id_, value in items:
+            out.extend(self.step(id_, value))
+            time = self.event_time(value)
+            if time is not None and (self.watermark is None or time > self.watermark):
+                self.watermark = time
+        self._sweep()
+        return out
+
+    def snapshot(self) -> Snapshot:
+        """Return the live state, uncopied: nothing but `take` changes it (facts of the engine, not of chance)."""
+        return (self.VERSION, self.entries, self.watermark)
+
+    def resume(self, state: Snapshot) -> None:
+        """Take over the state of an earlier run."""
+        version, entries, self.watermark = state
+        self.entries = entries if version == self.VERSION else self.migrate(version, entries)
+
+    def _sweep(self) -> None:
+        # Looking at all entries costs as much as there are: once per tenth of the horizon is enough.
+        if self.HORIZON is None or self.watermark is None:
+            return
+        if self._swept is not None and self.watermark - self._swept < self.HORIZON // 10:
+            return
+        self._swept = self.watermark
+        before = self.watermark - self.HORIZON
+        for id_ in [id_ for id_, entry in self.entries.items() if self.expired(entry, before)]:
+            del self.entries[id_]
+
+
+class _BucketLogic(StatefulBatchLogic[list[tuple[str, V]], W, Snapshot]):
+    def __init__(self, bucket: Bucket[V, W]) -> None:
+        self._bucket = bucket
+
+    @override
+    def on_batch(self, values: list[list[tuple[str, V]]]) -> tuple[Iterable[W], bool]:
+        return self._bucket.take(item for items in values for item in items), StatefulBatchLogic.RETAIN
+
+    @override
+    def snapshot(self) -> Snapshot:
+        return self._bucket.snapshot()
+
+
+def group_by_bucket(items: Iterable[tuple[str, V]]) -> list[tuple[str, list[tuple[str, V]]]]:
+    """Gather `(id, value)` pairs into one list per bucket, order kept within each."""
+    groups: dict[str, list[tuple[str, V]]] = {}
+    for id_, value in items:
+        groups.setdefault(bucket_of(id_), []).append((id_, value))
+    return list(groups.items())
+
+
+@operator
+def bucketed(step_id: str, up: Stream[V], id_of: Callable[[V], str], make: Callable[[], Bucket[V, W]]) -> Stream[W]:
+    """Keep state per id, in buckets.
+
+    :arg step_id: Unique ID; part of the state's schema.
+    :arg up: Stream. The values of one id keep their order if they come from one worker.
+    :arg id_of: Returns the id of a value.
+    :arg make: Makes the empty logic of one bucket.
+    :returns: What the logic returned, the bucket gone.
+    """
+
+    def shim_group(values: list[V]) -> Iterable[tuple[str, list[tuple[str, V]]]]:
+        return group_by_bucket((id_of(value), value) for value in values)
+
+    def shim_builder(state: Snapshot | None) -> _BucketLogic[V, W]:
+        bucket = make()
+        if state is not None:
+            bucket.resume(state)
+        return _BucketLogic(bucket)
+
+    # Lists cross between workers, not single items: each crossing costs the same.
+    grouped: KeyedStream[list[tuple[str, V]]] = op.flat_map_batch("group", up, shim_group)
+    stepped = op.stateful_batch("step", grouped, shim_builder)
+    return op.key_rm("unkey", stepped)

@@ -1,0 +1,53 @@
+"""The `headrace` command line. Errors that a user can mend are one line; everything else is a bug and says so."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from events.errors import HeadraceError
+from serving.commands import ask, demo, letters, log, run, status
+
+app = typer.Typer(
+    name="headrace",
+    help="""Fresh context for generative-AI applications.
+
+    Start with [bold]headrace demo[/bold]. Then point it at your own documents:
+
+        headrace run knowledge --folder ./docs
+
+    and ask, from another terminal:
+
+        headrace search "what is the cancellation fee?"
+
+    All settings can stand in headrace.toml or in HEADRACE_… variables: see [bold]headrace settings[/bold].""",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+demo.register(app)
+run.register(app)
+ask.register(app)
+status.register(app)
+app.add_typer(letters.app, name="dead-letters")
+app.add_typer(log.app, name="log")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the distribution."""
+    try:
+        app()
+    except HeadraceError as error:
+        sys.exit(f"headrace: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone: what it wanted, it got.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Commands that show where things stand: freshness of every source, dead letters, the settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from events.clock import system_clock, to_iso
+from stores.settings import load
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(status)
+    app.command()(settings)
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show how fresh the knowledge base is, source by source, and what could not be processed.
+
+    "complete" says when a source was last seen to hold nothing that is not in the store yet.
+    """
+    from stores.vectors.lance_reader import LanceReader
+
+    from stores.dead_letters import DeadLetters
+
+    configured = load()
+    reader = LanceReader(configured.vectors_dir)
+    marks = sorted(reader.applied(), key=lambda mark: (mark.source, mark.partition))
+    documents = list(reader.documents())
+    waiting = DeadLetters(configured.dead_letters_path, system_clock).counts()
+    now = system_clock()
+    pieces = sum(len(document.chunk_ids) for document in documents)
+    if as_json:
+        rows = [
+            {
+                "source": mark.source,
+                "partition": mark.partition,
+                "offset": mark.offset,
+                "event_time": None if mark.event_time is None else to_iso(mark.event_time),
+                "read_at": to_iso(mark.read_at),
+                "caught_up": mark.caught_up,
+                "applied_at": to_iso(mark.applied_at),
+            }
+            for mark in marks
+        ]
+        typer.echo(
+            json.dumps({"documents": len(documents), "pieces": pieces, "applied": rows, "dead_letters": waiting})
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from serving.render import span
+
+    table = Table("source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
+    for mark in marks:
+        newest = "never" if mark.event_time is None else f"{span(max(0, now - mark.event_time))} ago"
+        complete = f"{span(max(0, now - mark.read_at))} ago" if mark.caught_up else "[yellow]reading[/]"
+        table.add_row(mark.source, mark.partition, str(mark.offset), newest, complete)
+    console = Console()
+    console.print(table)
+    letters = ", ".join(f"{count} in {flow}" for flow, count in waiting.items()) or "none"
+    console.print(f"{len(documents)} documents, {pieces} pieces; dead letters waiting: {letters}")
+    console.print(f"[dim]data in {configured.data_dir.resolve()}[/]")
+
+
+def settings() -> None:
+    """List every setting with its value, its variable and what it is for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    configured = load()
+    table = Table("setting", "value", "what it is for", box=None, header_style="bold")
+    for key, value, description in _flatten(configured, ""):
+        table.add_row(key, value, description)
+    console = Console()
+    console.print(table)
+    console.print("\nIn headrace.toml, or by variable: [bold]embedding.threads[/] is HEADRACE_EMBEDDING__THREADS.")
+
+
+def _flatten(section: Any, prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if hasattr(type(value), "model_fields"):
+            rows += _flatten(value, f"{prefix}{name}.")
+        else:
+            shown = json.dumps(
+                value, default=lambda v: v.model_dump(mode="json") if hasattr(v, "model_dump") else str(v)
+            )
+            rows.append((prefix + name, shown, field.description or ""))
+    return rows

@@ -6,8 +6,8 @@ default:
     @just --list
 
 # Index the travel company's documents, change them while the flow runs, and show what came of it
-demo:
-    headrace demo
+demo *ARGS:
+    python -m fixtures.demo {{ARGS}}
 
 # Run the tests
 test *ARGS:
@@ -50,7 +50,7 @@ record *ARGS:
 
 # Draw the flows' picture into the README again
 picture:
-    python -m fixtures.picture
+    python -m dataflows.picture
 
 # Remove what the tools and the demo have left; your data in .headrace stays
 clean:

@@ -14,16 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import bytewax.operators as op
+import msgspec
 from bytewax.dataflow import Dataflow
-from operators.chunk import chunk_document
-from operators.parse import media_type_of
-from stores.documents.folder import DocumentBatch, FolderSource, Known
-from stores.embedders.cache import CachedEmbedder, EmbeddingCache
-from stores.embedders.choose import choose_embedder
-from stores.log.files import FileLog
-from stores.log.source import LogBatch, LogSource
-from stores.vectors.lance_reader import LanceReader
-from stores.vectors.lance_writer import LanceWriter
 
 from dataflows.isolation import IsolatedParser
 from dataflows.module import flow_of
@@ -34,17 +26,31 @@ from events.documents import ChunkedDocument, DocumentChange, DocumentUpdate
 from events.log import LogRecord, Mark, original_of, replay_stream
 from operators.attempt import attempt
 from operators.buckets import bucketed
+from operators.chunk import chunk_document
 from operators.diff import DocumentDiff
 from operators.document_events import decode_document
 from operators.embed import embed
+from operators.parse import media_type_of
 from stores.dead_letters import DeadLetters
+from stores.documents.batch import DocumentBatch, Known
+from stores.documents.folder import FolderSource
 from stores.documents.requests import ReplayRequests
 from stores.embedders.base import Embedder
+from stores.embedders.cache import CachedEmbedder, EmbeddingCache
+from stores.embedders.choose import choose_embedder
+from stores.log.base import Log
+from stores.log.choose import open_log
+from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
 from stores.sink import StoreSink
 from stores.vectors.intake import DocumentIntake
+from stores.vectors.lance_reader import LanceReader
+from stores.vectors.lance_writer import LanceWriter
 
 FLOW = "knowledge"
+
+Offsets = Callable[[], dict[tuple[str, str], int]]
+"""Returns the offset that the store has noted as applied, by source and partition; read when it is first asked."""
 
 
 def build(settings: Settings) -> Dataflow:
@@ -52,17 +58,18 @@ def build(settings: Settings) -> Dataflow:
 
     :raises HeadraceError: When a folder is not there or not readable.
     """
-    log = FileLog(settings.log_dir, settings.log)
+    log = open_log(settings)
     reader = LanceReader(settings.vectors_dir)
     embedder = CachedEmbedder(
         choose_embedder(settings.embedding.backend, settings.embedding.threads),
         EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
     )
     prepare = Preparation(settings, embedder)
+    applied = functools.cache(lambda: {(mark.source, mark.partition): mark.offset for mark in reader.applied()})
 
     flow = Dataflow(FLOW)
-    folders = op.input("folders", flow, _folder_source(settings, log, reader))
-    records = op.input("log", flow, _log_source(settings, log, reader))
+    folders = op.input("folders", flow, _folder_source(settings, log, reader, applied))
+    records = op.input("log", flow, _log_source(settings, log, applied))
 
     changes = op.flat_map("changes", folders, lambda batch: batch.changes)
     refused = op.flat_map("refused", folders, lambda batch: batch.dead)
@@ -117,7 +124,8 @@ class Preparation:
             self._embedder.token_spans,
             max_tokens=self._knowledge.max_chunk_tokens,
         )
-        return (ChunkedDocument(parsed.described(change), parsed.title, parsed.language, chunks),)
+        described = msgspec.structs.replace(change, audience=parsed.audience, metadata=parsed.metadata)
+        return (ChunkedDocument(described, parsed.title, parsed.language, chunks),)
 
 
 def record_of_change(change: DocumentChange) -> LogRecord:
@@ -125,7 +133,7 @@ def record_of_change(change: DocumentChange) -> LogRecord:
     return LogRecord(change.source, 0, 0, change.event_time, change.uri.encode())
 
 
-def _folder_source(settings: Settings, log: FileLog, reader: LanceReader) -> FolderSource:
+def _folder_source(settings: Settings, log: Log, reader: LanceReader, applied: Offsets) -> FolderSource:
     def known(folder: str) -> dict[str, Known]:
         return {found.uri: Known(found.fingerprint, found.position) for found in reader.documents(folder)}
 
@@ -133,6 +141,7 @@ def _folder_source(settings: Settings, log: FileLog, reader: LanceReader) -> Fol
         settings.knowledge,
         known=known,
         media_type_of=media_type_of,
+        offset=lambda folder: applied().get((folder, "0"), 0),
         requests=lambda folder: ReplayRequests(log, replay_stream(FLOW), folder),
         live=settings.mode == "live",
         heartbeat_seconds=settings.heartbeat_seconds,
@@ -140,11 +149,7 @@ def _folder_source(settings: Settings, log: FileLog, reader: LanceReader) -> Fol
     )
 
 
-def _log_source(settings: Settings, log: FileLog, reader: LanceReader) -> LogSource:
-    @functools.cache
-    def applied() -> dict[tuple[str, str], int]:
-        return {(mark.source, mark.partition): mark.offset for mark in reader.applied()}
-
+def _log_source(settings: Settings, log: Log, applied: Offsets) -> LogSource:
     return LogSource(
         log,
         [*settings.knowledge.streams, replay_stream(FLOW)],

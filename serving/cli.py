@@ -7,13 +7,13 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, demo, letters, log, run, status
+from serving.commands import ask, letters, log, run, status
 
 app = typer.Typer(
     name="headrace",
     help="""Fresh context for generative-AI applications.
 
-    Start with [bold]headrace demo[/bold]. Then point it at your own documents:
+    Point it at your documents:
 
         headrace run knowledge --folder ./docs
 
@@ -27,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-demo.register(app)
 run.register(app)
 ask.register(app)
 status.register(app)

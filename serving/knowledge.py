@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stores.embedders.choose import choose_embedder
-from stores.vectors.lance_reader import LanceReader
-
 from events.context import ContextItem
 from stores.embedders.base import Embedder
+from stores.embedders.choose import choose_embedder
 from stores.settings import Settings
 from stores.vectors.base import Query, VectorReader
+from stores.vectors.lance_reader import LanceReader
 
 
 class Knowledge:

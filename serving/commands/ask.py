@@ -10,9 +10,7 @@ import typer
 from events.clock import system_clock, to_iso
 from stores.settings import load
 
-Audience = Annotated[
-    list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")
-]
+Audience = Annotated[list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON Lines for other programs.")]
 Source = Annotated[str, typer.Option(help="Only this folder or stream.")]
 
@@ -100,10 +98,10 @@ def show(
 ) -> None:
     """Print the pieces of one document in their order."""
     from rich.console import Console
-    from stores.vectors.lance_reader import LanceReader
 
     from serving.render import as_json as rendered
     from serving.render import ranked
+    from stores.vectors.lance_reader import LanceReader
 
     source, _, uri = document.partition("/")
     found = LanceReader(load().vectors_dir).chunks(source, uri)
@@ -125,14 +123,22 @@ def reindex() -> None:
     """
     from rich.console import Console
     from rich.progress import Progress
+
+    from stores.embedders.cache import CachedEmbedder, EmbeddingCache
     from stores.embedders.choose import choose_embedder
     from stores.vectors.lance_reindex import reindex as rebuild
 
     settings = load()
-    embedder = choose_embedder(settings.embedding.backend, settings.embedding.threads)
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("reindex", total=None)
+    embedder = CachedEmbedder(
+        choose_embedder(settings.embedding.backend, settings.embedding.threads),
+        EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
+    )
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("reindex", total=None)
         count = rebuild(
-            settings.vectors_dir, embedder, lambda done, total: progress.update(task, completed=done, total=total)
+            settings.vectors_dir,
+            embedder.model,
+            embed=embedder.embed_bytes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{count} pieces embedded with {embedder.model.id}")

@@ -64,11 +64,10 @@ def replay(ids: Ids = None, everything: All = False, flow: Flow = "") -> None:
 
     Older events do not overtake newer ones: an event that has been overtaken meanwhile has no effect.
     """
-    from stores.log.files import FileLog
+    from stores.log.choose import open_log
 
-    configured = load()
     chosen = _chosen(ids, everything, flow)
-    log = FileLog(configured.log_dir, configured.log)
+    log = open_log(load())
     for kept in chosen:
         log.append(replay_stream(kept.letter.flow), [as_replay(kept.letter.record)])
     _store().mark_replayed([kept.id for kept in chosen])

@@ -8,11 +8,12 @@ import time
 from typing import Annotated
 
 import typer
-from stores.log.files import FileLog
 
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from events.log import LogRecord
+from stores.log.base import Log
+from stores.log.choose import open_log
 from stores.settings import load
 
 app = typer.Typer(
@@ -94,6 +95,5 @@ def retain(
     typer.echo(f"{freed} bytes removed from {stream}")
 
 
-def _log() -> FileLog:
-    configured = load()
-    return FileLog(configured.log_dir, configured.log)
+def _log() -> Log:
+    return open_log(load())

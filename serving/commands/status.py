@@ -22,9 +22,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
     "complete" says when a source was last seen to hold nothing that is not in the store yet.
     """
-    from stores.vectors.lance_reader import LanceReader
-
     from stores.dead_letters import DeadLetters
+    from stores.vectors.lance_reader import LanceReader
 
     configured = load()
     reader = LanceReader(configured.vectors_dir)

@@ -19,6 +19,10 @@ class Log(ABC):
         """Make `stream` with at least this many partitions. More than before: they appear; fewer: no effect."""
 
     @abstractmethod
+    def streams(self) -> list[str]:
+        """List the streams that there are at this moment, by name."""
+
+    @abstractmethod
     def partitions(self, stream: str) -> list[int]:
         """List the partitions that `stream` has at this moment, ascending; none if it does not exist."""
 
@@ -46,6 +50,14 @@ class Log(ABC):
     @abstractmethod
     def bounds(self, stream: str, partition: int) -> tuple[int, int]:
         """Return the oldest offset still there and the offset after the newest whole record; (0, 0) if absent."""
+
+    def unfinished(self, stream: str, partition: int) -> int:
+        """Return the bytes behind the newest whole record: an append under way, or torn by a crash.
+
+        Always 0 for a log whose appends are whole or not at all.
+        """
+        del stream, partition
+        return 0
 
     @abstractmethod
     def retain(self, stream: str, newer_than: int) -> int:

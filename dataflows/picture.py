@@ -1,0 +1,48 @@
+"""The picture of the flows in the README, drawn from the flows themselves: `python -m dataflows.picture`.
+
+With `--check` it changes nothing and fails when the picture is not what the flows are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from bytewax.visualize import to_mermaid
+
+from dataflows.module import FLOWS
+from stores.settings import Settings
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- picture of the flows -->", "<!-- end of the picture -->"
+
+
+def picture() -> str:
+    """Return the flows as Mermaid code blocks, a block a flow."""
+    blocks = []
+    for name in FLOWS:
+        flow = importlib.import_module(f"dataflows.{name}").build(Settings())
+        blocks.append(f"```mermaid\n{to_mermaid(flow).strip()}\n```\n")
+    return "\n".join(blocks)
+
+
+def with_picture(text: str) -> str:
+    """Return `text` with the picture between its two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{picture()}\n{END}{after}"
+
+
+def main() -> None:
+    """Draw the picture into the README, or check it."""
+    old = README.read_text(encoding="utf-8")
+    new = with_picture(old)
+    if "--check" not in sys.argv[1:]:
+        README.write_text(new, encoding="utf-8")
+    elif new != old:
+        sys.exit("the picture in README.md is not what the flows are: run `just picture`")
+
+
+if __name__ == "__main__":
+    main()

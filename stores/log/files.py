@@ -198,6 +198,13 @@ class FileLog(Log):
             raise StoreError(detail) from None
 
 
+def _is_name(name: str) -> bool:
+    try:
+        return checked_name(name) == name
+    except ValueError:
+        return False
+
+
 def _failed(folder: str, verb: str, error: OSError) -> StoreError:
     reason = error.strerror or str(error)
     return StoreError(f"cannot {verb} {folder}: {reason}", _HINTS.get(error.errno or 0, "look at the disk"))

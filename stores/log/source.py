@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition

@@ -217,6 +217,13 @@ def test_a_reader_at_the_end_sees_what_another_handle_appends(log: Log, opened: 
     assert seen == [b"%d" % n for n in range(60)]
 
 
+def test_streams_are_listed_by_name(log: Log) -> None:
+    assert log.streams() == []
+    log.append("b", [LogRecord("b", 0, 0, 1, b"k", b"1")])
+    log.create("a", 1)
+    assert log.streams() == ["a", "b"]
+
+
 def test_streams_do_not_touch_each_other(log: Log) -> None:
     log.append("orders", [record(b"k", b"1")])
     log.append("orders.eu", [record(b"k", b"2")])

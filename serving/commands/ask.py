@@ -133,12 +133,15 @@ def reindex() -> None:
         choose_embedder(settings.embedding.backend, settings.embedding.threads),
         EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
     )
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("reindex", total=None)
-        count = rebuild(
-            settings.vectors_dir,
-            embedder.model,
-            embed=embedder.embed_bytes,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    bar = Progress(console=Console(stderr=True))
+    task = bar.add_task("reindex", total=None)
+
+    def progress(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        count = rebuild(settings.vectors_dir, embedder.model, embed=embedder.embed_bytes, progress=progress)
+    finally:
+        bar.stop()
     typer.echo(f"{count} pieces embedded with {embedder.model.id}")

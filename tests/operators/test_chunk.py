@@ -48,6 +48,7 @@ def chunks(text: str, document: str = "docs/a.md", limit: int = 240, plain: bool
     found = chunk_document(parsed, document, count_tokens, token_spans, limit)
     assert [chunk.tokens for chunk in found] == count_tokens([chunk.embedded for chunk in found])
     assert all(chunk.tokens <= limit for chunk in found)
+    assert all(chunk.text.strip() and len(chunk.text) <= 24 * limit for chunk in found)
     assert len({chunk.id for chunk in found}) == len(found)
     return found
 
@@ -75,7 +76,9 @@ def test_headings_become_the_path_of_what_stands_below_them() -> None:
 
 
 def test_what_looks_like_a_heading_in_code_is_code() -> None:
-    text = "# One\n\n```sh\n# not a heading\n```\n\n- item\n  ```\n  # neither\n  ```\n\n    # nor this\n\n> # nor that\n"
+    text = (
+        "# One\n\n```sh\n# not a heading\n```\n\n- item\n  ```\n  # neither\n  ```\n\n    # nor this\n\n> # nor that\n"
+    )
     (chunk,) = chunks(text)
     assert chunk.heading == ("One",)
     for line in ("# not a heading", "# neither", "# nor this", "# nor that"):
@@ -146,7 +149,7 @@ def _firsts(found: Sequence[Chunk]) -> set[int]:
 
 
 def test_a_long_paragraph_is_cut_between_sentences() -> None:
-    text = " ".join(prose(number) for number in range(30))
+    text = " ".join(prose(100 + number) for number in range(30))
     found = chunks(text, limit=120)
     assert " ".join(chunk.text for chunk in found) == text
     assert all(chunk.text.endswith(".") for chunk in found)
@@ -164,7 +167,7 @@ def test_a_long_path_is_shortened_from_the_outside_in_and_its_words_are_kept() -
     found = chunks(f"# {outer}\n\n## {inner}\n\nText.\n\n## {inner} again\n\nMore.", limit=120)
     assert all(sum(count_tokens([" > ".join(chunk.heading)])) <= 40 for chunk in found)
     everything = " ".join(chunk.embedded for chunk in found)
-    for word in (outer + inner).split():
+    for word in f"{outer} {inner}".split():
         assert word in everything
     assert found[-1].heading == (f"{inner} again",)
 
@@ -191,7 +194,9 @@ def test_white_space_in_code_changes_ids() -> None:
 
 
 # A document of sections that each need several chunks.
-LONG = [f"## Section {number}\n\n" + "\n\n".join(prose(100 * number + part) for part in range(20)) for number in range(6)]
+LONG = [
+    f"## Section {number}\n\n" + "\n\n".join(prose(100 * number + part) for part in range(20)) for number in range(6)
+]
 
 
 def edited(before: Sequence[str], after: Sequence[str]) -> int:
@@ -300,8 +305,8 @@ def test_hostile_text_is_chunked_in_bounded_time(name: str) -> None:
     tokenizer()
     started = time.process_time()
     chunks(HOSTILE[name])
-    # About half a second is the tokenizer's; work that grows with the square would take minutes.
-    assert time.process_time() - started < 30
+    # A second or two are the tokenizer's; work that grows with the square would take minutes.
+    assert time.process_time() - started < 15
 
 
 @realdata

@@ -7,7 +7,9 @@ import shutil
 import sys
 import tempfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -47,21 +49,20 @@ operations = st.one_of(
 class World:
     """A folder, a hand-moved clock, and the store behind the reader."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, by_hand: bool = False) -> None:
         self.root = root
+        self.more: dict[str, object] = {} if by_hand else {"open_watch": open_watch}
         self.clock = HandClock(system_clock())
         self.store = MemoryStore()
         self.desk = self.start()
 
     def start(self) -> Desk:
-        return Desk(self.root, self.store, self.clock, open_watch=open_watch)
+        return Desk(self.root, self.store, self.clock, **self.more)
 
     def apply(self, operation: tuple[object, ...]) -> None:
         verb, *arguments = operation
-        try:
+        with suppress(OSError):  # such as a rename onto a full directory: it did not happen
             getattr(self, str(verb))(*arguments)
-        except OSError:
-            pass  # such as a rename onto a full directory: it did not happen
 
     def write(self, path: str, content: bytes) -> None:
         file = self.root / path
@@ -148,13 +149,10 @@ def test_the_store_ends_equal_to_the_folder(history: list[tuple[object, ...]]) -
 
 @given(st.lists(operations, min_size=5, max_size=40), st.randoms(use_true_random=False))
 def test_lost_and_superfluous_hints_change_nothing_in_the_end(
-    history: list[tuple[object, ...]], random: st.randoms
+    history: list[tuple[object, ...]], random: Random
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory))
-        world.start = lambda: Desk(world.root, world.store, world.clock)
-        world.desk.reader.close()
-        world.desk = world.start()
+        world = World(Path(directory), by_hand=True)
         for operation in history:
             world.desk.watch.paths |= {path for path in [*PATHS, *DIRECTORIES] if random.random() < 0.2}
             world.apply(operation)

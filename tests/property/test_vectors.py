@@ -48,7 +48,7 @@ steps = st.builds(
     vectors=st.booleans(),
 )
 # One call of the writer: updates and an offset; None in its place closes the writer and opens it again.
-calls = st.lists(st.none() | st.tuples(st.lists(steps, max_size=5), st.integers(0, 9)), max_size=7)
+calls = st.lists(st.none() | st.tuples(st.lists(steps, max_size=5), st.integers(0, 9)), max_size=5)
 
 
 def to_update(step: Step) -> DocumentUpdate:

@@ -1,0 +1,152 @@
+"""The folder of a LanceDB store: its database, `store.json` that names the active table, and the writer's lock.
+
+`store.json` is replaced whole, by rename: whoever reads it sees one table, complete, of one model. A table that it
+does not name is nobody's: what an interrupted start or reindex left, or what a reindex has just replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from events.errors import StoreError
+from stores.embedders.base import Model
+from stores.vectors.lance_schema import table_schema
+
+if TYPE_CHECKING:
+    from lancedb.db import DBConnection
+    from lancedb.table import Table
+else:
+    DBConnection = Table = Any
+
+REINDEX = "run `headrace reindex`"
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What `store.json` says: the store's own id, its active table, and the model of the vectors in it."""
+
+    identity: str
+    table: str
+    model: Model
+
+
+def random_identity() -> str:
+    """Return an id that no other store has."""
+    return secrets.token_hex(8)
+
+
+def store_path(folder: Path) -> Path:
+    """Return where `store.json` of the store in `folder` is."""
+    return folder / "store.json"
+
+
+def read_store(folder: Path) -> Store | None:
+    """Return what `store.json` says; None where no store has been made yet.
+
+    :raises StoreError: When the file is not one of ours.
+    """
+    path = store_path(folder)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Store)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        detail = f"{path} cannot be read: {error}"
+        raise StoreError(detail, "restore it, or remove the folder and run the flow again from the start") from error
+
+
+def replace_store(folder: Path, store: Store) -> None:
+    """Make `store` what `store.json` says, durably and at once."""
+    path = store_path(folder)
+    draft = path.with_suffix(".json.new")
+    with draft.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(store)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def check_model(store: Store, model: Model) -> None:
+    """Refuse a model whose vectors cannot be compared with those in the store.
+
+    :raises StoreError: Naming both.
+    """
+    if (store.model.id, store.model.dimension) != (model.id, model.dimension):
+        detail = (
+            f"the vector store holds vectors of {store.model.id} ({store.model.dimension} numbers), "
+            f"not of {model.id} ({model.dimension})"
+        )
+        raise StoreError(detail, REINDEX)
+
+
+def next_table(model: Model, after: str = "") -> str:
+    """Return the name of a new table of `model`'s vectors, other than that of the active table `after`."""
+    digest = hashlib.blake2b(model.id.encode(), digest_size=4).hexdigest()
+    generation = int(after.rpartition("_")[2]) + 1 if after else 1
+    return f"chunks_{digest}_{generation}"
+
+
+def connect(folder: Path) -> DBConnection:
+    """Open the database in `folder`. Tables opened from it stay at their version until told to go on."""
+    # Its warnings are about its own workings, such as an empty partition; whoever wants them sets the variable.
+    os.environ.setdefault("LANCEDB_LOG", "error")
+    import lancedb
+
+    return lancedb.connect(str(folder))
+
+
+def create_table(database: DBConnection, name: str, dimension: int) -> Table:
+    """Make an empty table with the indices that every commit and search leans on."""
+    from lancedb.index import FTS, BTree
+
+    table = database.create_table(name, schema=table_schema(dimension))
+    table.create_index("id", config=BTree())
+    # Measured in benchmarks/retrieval.py: dropping stop words and stemming are worth 3 % together.
+    table.create_index("words", config=FTS(language="English", stem=True, remove_stop_words=True, ascii_folding=True))
+    return table
+
+
+def drop_others(database: DBConnection, active: str) -> None:
+    """Drop the tables that `store.json` does not name. Only the holder of the writer's lock may do so."""
+    for name in database.list_tables().tables:
+        if name != active:
+            database.drop_table(name)
+
+
+class WriterLock:
+    """Makes this process the only writer of the store in `folder`, until it is closed or the process ends.
+
+    Not when it is merely forgotten: maintenance may still be at work.
+
+    :raises StoreError: When another one writes the store, naming its process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "writer.lock"
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            holder = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+            detail = f"the vector store in {folder} has a writer already: process {holder}"
+            raise StoreError(detail, "stop that flow first; a store has one writer") from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        os.close(self._descriptor)

@@ -38,7 +38,7 @@ AIMS = {
 def embedded(data: Path) -> int:
     """Return how many texts have been embedded so far."""
     with contextlib.closing(sqlite3.connect(data / "embeddings.sqlite3")) as connection:
-        return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
 
 
 def edits(folder: Path) -> dict[str, Callable[[], object]]:
@@ -59,7 +59,9 @@ def edits(folder: Path) -> dict[str, Callable[[], object]]:
 
     def at_the_top(text: str) -> str:
         title, _, rest = text.partition("\n\n")
-        return f"{title}\n\nA new opening paragraph, put before all others.\n\n## News\n\nSomething new today.\n\n{rest}"
+        return (
+            f"{title}\n\nA new opening paragraph, put before all others.\n\n## News\n\nSomething new today.\n\n{rest}"
+        )
 
     return {
         "append a paragraph": lambda: rewrite(lambda text: f"{text.rstrip()}\n\nOne more closing paragraph.\n"),
@@ -95,14 +97,15 @@ def main() -> None:
                 edit()
                 flow.wait_until_fresh()
                 counts[name] = embedded(data) - before
-        losses: dict[str, Callable[[], object]] = {
-            "restart": lambda: None,
-            "lose the recovery state": lambda: shutil.rmtree(data / "recovery"),
-            "lose the vector store": lambda: [shutil.rmtree(data / name) for name in ("recovery", "vectors")],
+        losses: dict[str, tuple[str, ...]] = {
+            "restart": (),
+            "lose the recovery state": ("recovery",),
+            "lose the vector store": ("recovery", "vectors"),
         }
-        for name, lose in losses.items():
+        for name, lost in losses.items():
             before = embedded(data)
-            lose()
+            for part in lost:
+                shutil.rmtree(data / part)
             with running(folder, data):
                 counts[name] = embedded(data) - before
 

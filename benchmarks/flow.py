@@ -46,7 +46,18 @@ class RunningFlow:
             "HEADRACE_KNOWLEDGE__STREAMS": "[]",
             "HEADRACE_HEARTBEAT_SECONDS": "0.2",
         }
-        command = [sys.executable, "-m", "bytewax.run", "dataflows.knowledge", "-r", str(recovery), "-s", "1", "-b", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "bytewax.run",
+            "dataflows.knowledge",
+            "-r",
+            str(recovery),
+            "-s",
+            "1",
+            "-b",
+            "0",
+        ]
         with (self._data / "flow.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=log, stderr=log)
         return self

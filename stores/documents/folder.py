@@ -23,9 +23,6 @@ from stores.settings import KnowledgeSettings
 
 __all__ = ["DocumentBatch", "FolderPartition", "FolderSource", "FormerPartition", "Known"]
 
-_WAKE_MILLIS = 5
-
-
 class FolderPartition(StatefulSourcePartition[DocumentBatch, int]):
     """One folder. Looks for news every few milliseconds and never blocks."""
 
@@ -42,9 +39,8 @@ class FolderPartition(StatefulSourcePartition[DocumentBatch, int]):
 
     @override
     def next_awake(self) -> datetime | None:
-        if self._reader.is_busy:
-            return None
-        return datetime.fromtimestamp((self._clock() + _WAKE_MILLIS) / 1000, tz=timezone.utc)
+        pause = self._reader.pause
+        return datetime.fromtimestamp((self._clock() + pause) / 1000, tz=timezone.utc) if pause else None
 
     @override
     def snapshot(self) -> int:
@@ -79,8 +75,8 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
     :arg media_type_of: Returns the media type for a uri, None for what cannot be parsed.
     :arg live: Whether to go on after each folder has been read once.
     :arg heartbeat_seconds: How often an idle folder confirms that it is idle.
-    :arg requests: Called once a partition with the folder's name. What it returns is called ten times a second and gives
-        the uris that shall be handed on again though they are unchanged, such as those of replayed dead letters.
+    :arg requests: Called once a partition with the folder's name. What it returns is called ten times a second for
+        uris that shall be handed on again though they are unchanged, such as those of replayed dead letters.
     :arg offset: Returns the offset up to which the store has noted the folder of this name as applied, 0 if it has
         not: positions go on from there even when the newest document has been deleted since.
     :arg former: Names of folders that were configured once; recovery needs them to stay listed.

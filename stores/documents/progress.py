@@ -25,7 +25,7 @@ class Progress:
         self.position = position
         self._event_time = event_time
         self._heartbeat = heartbeat
-        self._stirred_at = now
+        self.stirred_at = now
         self._unconfirmed = True
         self._marked_at = now
         self._first: set[str] | None = None
@@ -51,7 +51,7 @@ class Progress:
 
     def stir(self, now: int) -> None:
         """Note that something may have changed: once all of it is known, a mark shall say so."""
-        self._stirred_at = now
+        self.stirred_at = now
         self._unconfirmed = True
 
     def advance(self, event_times: Iterable[int]) -> None:
@@ -72,12 +72,12 @@ class Progress:
         """
         if now - self._marked_at >= self._heartbeat:
             return True
-        return caught_up_at is not None and self._unconfirmed and self._stirred_at <= caught_up_at
+        return caught_up_at is not None and self._unconfirmed and self.stirred_at <= caught_up_at
 
     def mark(self, now: int, read_at: int, caught_up_at: int | None) -> Mark:
         """Return the mark for what has been handed on, to be emitted at `now`."""
         self._marked_at = now
-        self._unconfirmed = caught_up_at is None or caught_up_at < self._stirred_at
+        self._unconfirmed = caught_up_at is None or caught_up_at < self.stirred_at
         mark = Mark(
             source=self._source,
             partition="0",

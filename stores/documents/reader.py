@@ -28,6 +28,9 @@ from stores.settings import FolderSettings, KnowledgeSettings
 _LOOKS = 1_000
 _ATTEMPTS = 50
 _IMPATIENCE_MILLIS = 10_000
+_QUIET_MILLIS = 2_000
+_PAUSE = 5
+_PAUSE_QUIET = 15
 
 _log = logging.getLogger(__name__)
 
@@ -93,9 +96,12 @@ class FolderReader:
         return self._progress.position
 
     @property
-    def is_busy(self) -> bool:
-        """Whether the next turn has something to do without waiting for anything."""
-        return not self._away and (self._agenda.busy or self._scout.is_walking or not self._live)
+    def pause(self) -> int:
+        """How long the next turn may wait (ms): not at all with work to do, a little longer where all is quiet."""
+        if not self._away and (self._agenda.busy or self._scout.is_walking or not self._live):
+            return 0
+        quiet = self._read_at - self._progress.stirred_at > _QUIET_MILLIS
+        return _PAUSE_QUIET if quiet and self._agenda.empty else _PAUSE
 
     def turn(self) -> DocumentBatch | None:
         """Do a bounded amount of work; return what came of it, if anything."""

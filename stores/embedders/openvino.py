@@ -30,6 +30,7 @@ _HEADS = 12
 _EPSILON = 1e-12
 _TELEMETRY = "openvino_telemetry"
 _MASKED = np.float32(1e9)
+_importing = threading.Lock()
 # Each width of input is prepared anew by the library; a few widths are soon all prepared.
 _WIDTH_STEP = 8
 # From this many batches on, one batch per processor core is faster than all cores on one batch.
@@ -56,8 +57,12 @@ class OpenVinoEmbedder(MiniLmEmbedder):
             return np.zeros((0, DIMENSION), dtype=np.float32)
         inputs = word_pieces().inputs(texts)
         cuts = list(batches([len(tokens) for tokens in inputs]))
-        engine = self._quick if len(cuts) < _BULK_BATCHES else self._bulk
-        return engine.run(_padded(inputs, cuts), len(texts))
+        if len(cuts) < _BULK_BATCHES:
+            return self._quick.run(_padded(inputs, cuts), len(texts))
+        vectors = self._bulk.run(_padded(inputs, cuts), len(texts))
+        # After the bulk come single edits and questions: the first of them shall not wait for its form.
+        self._quick.prepare_beside()
+        return vectors
 
 
 class _Engine:
@@ -68,12 +73,24 @@ class _Engine:
         self._threads = threads
         self._lock = threading.Lock()
         self._queue: Any = None
+        self._begun = False
 
-    def run(self, work: Iterator[Batch], count: int) -> Vectors:
-        """Run every batch; return the `count` vectors, each at its place."""
+    def prepare_beside(self) -> None:
+        """Begin to compile on a thread of its own, if nothing has begun it yet."""
+        if not self._begun:
+            self._begun = True
+            threading.Thread(target=self._prepare, name=f"compile-{self._hint}", daemon=True).start()
+
+    def _prepare(self) -> None:
         with self._lock:
             if self._queue is None:
                 self._queue = self._compile()
+
+    def run(self, work: Iterator[Batch], count: int) -> Vectors:
+        """Run every batch; return the `count` vectors, each at its place."""
+        self._begun = True
+        self._prepare()
+        with self._lock:
             vectors = np.empty((count, DIMENSION), dtype=np.float32)
             for places, ids, mask in work:
                 self._queue.start_async([ids, mask], (vectors, places))
@@ -102,13 +119,14 @@ def _imported() -> Any:
     It would do so over the network, from a process forked beside our threads; without the package it goes quiet.
     """
     hidden: dict[str, Any] = {_TELEMETRY: None}
-    before = {name: module for name, module in sys.modules.items() if name == _TELEMETRY}
-    sys.modules.update(hidden)
-    try:
-        return import_module("openvino")
-    finally:
-        del sys.modules[_TELEMETRY]
-        sys.modules.update(before)
+    with _importing:
+        before = {name: module for name, module in sys.modules.items() if name == _TELEMETRY}
+        sys.modules.update(hidden)
+        try:
+            return import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY]
+            sys.modules.update(before)
 
 
 def _keep(request: Any, target: tuple[Vectors, list[int]]) -> None:

@@ -57,10 +57,12 @@ def ids(text: str) -> list[str]:
     return [chunk.id for chunk in chunks(text)]
 
 
+WORDS = ("river", "stone", "water", "wheel", "mill", "gate", "flood", "sluice", "channel", "bridge", "meadow", "shaft")
+
+
 def prose(seed: int, sentences: int = 4) -> str:
-    words = "river stone water wheel mill gate flood sluice channel bridge meadow valley turbine shaft gear".split()
     chosen = random.Random(seed)
-    made = (" ".join(chosen.choices(words, k=9)) for _ in range(sentences))
+    made = (" ".join(chosen.choices(WORDS, k=9)) for _ in range(sentences))
     return " ".join(f"{sentence.capitalize()} {seed}." for sentence in made)
 
 
@@ -86,7 +88,10 @@ def test_what_looks_like_a_heading_in_code_is_code() -> None:
 
 
 def test_text_stays_as_it_was_written_apart_from_comments() -> None:
-    text = "# One\n\nA *line*\nand its end.\n\n- a\n  - b\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\n```py\nif x:\n\n    y()\n```"
+    text = (
+        "# One\n\nA *line*\nand its end.\n\n- a\n  - b\n\n"
+        "| x | y |\n|---|---|\n| 1 | 2 |\n\n```py\nif x:\n\n    y()\n```"
+    )
     (chunk,) = chunks(text.replace("and its", "and <!-- hidden\nfrom you --> its"))
     assert "hidden" not in chunk.text
     assert "from you" not in chunk.text
@@ -246,7 +251,10 @@ def test_two_documents_one_after_the_other_have_the_chunks_of_both() -> None:
         ('"Really?" she said. “Yes.” He nodded!', ['"Really?" she said.', "“Yes.”", "He nodded!"]),
         ("See e.g. Section 4. and no. 5 there. Good.", ["See e.g. Section 4. and no. 5 there.", "Good."]),
         ("Am 3. Mai geht es z. B. los. Gut.", ["Am 3. Mai geht es z. B. los.", "Gut."]),
-        ("今日は晴れ。明日は雨！「はい。」と言った。", ["今日は晴れ。", "明日は雨！", "「はい。」", "と言った。"]),
+        (
+            "今日は晴れ。明日は雨\uff01「はい。」と言った。",
+            ["今日は晴れ。", "明日は雨\uff01", "「はい。」", "と言った。"],
+        ),
         ("क्या? यह है। वह है।", ["क्या?", "यह है।", "वह है।"]),
         ("  no end  ", ["no end"]),
         ("", []),
@@ -258,7 +266,8 @@ def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) 
 
 def test_a_block_is_what_commonmark_says_it_is() -> None:
     text = (
-        "para\nline\n* a\n* b\n\n1. c\n\n> q\nlazy\n\n***\n```\ncode\n\nx\n```\n    lazy\n\n    indented\n\n<pre>\n# x\n</pre>\n"
+        "para\nline\n* a\n* b\n\n1. c\n\n> q\nlazy\n\n***\n```\ncode\n\nx\n```\n"
+        "    lazy\n\n    indented\n\n<pre>\n# x\n</pre>\n"
         "| a |\n|---|\n| b |\ntext"
     )
     assert [(block.kind, block.text) for block in blocks(text)] == [

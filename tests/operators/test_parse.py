@@ -125,7 +125,8 @@ def test_a_title_beside_the_text_becomes_its_first_heading() -> None:
 
 def test_front_matter_says_title_audience_and_more() -> None:
     found = parsed(
-        "---\nTitle: 'Pay bands'\naudience: [staff, hr, staff]\nversion: 3\ndraft: no\nsince: 2024-02-01\ntags: [a]\n---\n# X\n",
+        "---\nTitle: 'Pay bands'\naudience: [staff, hr, staff]\n"
+        "version: 3\ndraft: no\nsince: 2024-02-01\ntags: [a]\n---\n# X\n",
         audience=("public",),
         metadata={"owner": "finance", "version": "1"},
     )
@@ -259,13 +260,16 @@ def test_a_page_nested_too_deeply_is_rejected(page: str) -> None:
 # PDF and DOCX
 
 
-def pdf(*pages: tuple[tuple[str, str], ...], title: str = "", password: str = "") -> bytes:
+LOCKS = ("the owner's", "the user's")
+
+
+def pdf(*pages: tuple[tuple[str, str], ...], title: str = "", locked: bool = False) -> bytes:
     fpdf = pytest.importorskip("fpdf")
     made = fpdf.FPDF()
     if title:
         made.set_title(title)
-    if password:
-        made.set_encryption(owner_password="owner", user_password=password)
+    if locked:
+        made.set_encryption(*LOCKS)
     for page in pages:
         made.add_page()
         for heading, text in page:
@@ -310,7 +314,7 @@ def test_a_pdf_of_pictures_is_rejected() -> None:
 
 def test_a_pdf_that_is_locked_or_damaged_is_rejected() -> None:
     whole = pdf((("Heading", REFUNDS),))
-    assert rejection(pdf((("Heading", REFUNDS),), password="secret"), PDF).detail == "the PDF is locked by a password"
+    assert rejection(pdf((("Heading", REFUNDS),), locked=True), PDF).detail == "the PDF is locked by a password"
     for content in (b"", b"no pdf", whole[:300], b"%PDF-1.7\n" + b"\0" * 1000):
         assert rejection(content, PDF).detail.startswith(("not a readable PDF", "no text in it"))
 

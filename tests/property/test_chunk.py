@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -92,6 +93,10 @@ def is_within(needles: Sequence[str], haystack: str) -> bool:
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, limits)
 def test_every_word_is_in_the_chunks_and_no_chunk_is_too_long(text: str, limit: int) -> None:
+    check_words(text, limit)
+
+
+def check_words(text: str, limit: int) -> None:
     found = check(text, limit)
     # A word that needs more than a chunk is cut: white space says nothing then.
     everything = "".join("".join(chunk.embedded.split()) for chunk in found)
@@ -107,7 +112,7 @@ def test_every_word_is_in_the_chunks_and_no_chunk_is_too_long(text: str, limit: 
 @settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, limits)
 def test_every_word_is_in_the_chunks_of_many_documents(text: str, limit: int) -> None:
-    test_every_word_is_in_the_chunks_and_no_chunk_is_too_long.hypothesis.inner_test(text, limit)
+    check_words(text, limit)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -156,5 +161,5 @@ def _lowered(text: str) -> str:
 def test_sentences_cover_the_text(text: str) -> None:
     found = sentence_spans(text)
     assert "".join("".join(text[start:end] for start, end in found).split()) == "".join(text.split())
-    assert all(a_end <= b_start for (_, a_end), (b_start, _) in zip(found, found[1:], strict=False))
+    assert all(a_end <= b_start for (_, a_end), (b_start, _) in pairwise(found))
     assert all(text[start:end] == text[start:end].strip() and start < end for start, end in found)

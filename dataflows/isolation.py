@@ -7,6 +7,7 @@ parses it; that process never outlives its parent by more than the time of one d
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import struct
@@ -233,9 +234,8 @@ def serve(megabytes: int, seconds: int) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _limit_memory(megabytes)
     # Loading takes seconds that no document is to be charged with.
-    import kreuzberg  # noqa: F401
-    import trafilatura  # noqa: F401
-
+    for library in ("kreuzberg", "trafilatura"):
+        importlib.import_module(library)
     _send(answers, b"")
     while True:
         try:

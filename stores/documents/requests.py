@@ -33,6 +33,7 @@ class ReplayRequests:
             records, self._offsets[number] = self._log.read(
                 self._stream, number, self._offsets.get(number, 0), LIMIT
             )
-            originals = (original_of(record) for record in records)
-            uris.extend((found.key or b"").decode(errors="replace") for found in originals if found.stream == self._folder)
+            for original in map(original_of, records):
+                if original.stream == self._folder:
+                    uris.append((original.key or b"").decode(errors="replace"))
         return uris

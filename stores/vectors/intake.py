@@ -90,4 +90,4 @@ class DocumentIntake(EpochWriter[DocumentUpdate]):
             return
         self._reported.add(document)
         known = ", ".join(sorted(self._languages))
-        logger.warning("%s is in %r, the model knows %s: words will find it, meaning may not", document, language, known)
+        logger.warning("%s is in %r, the model knows %s: words find it, meaning may not", document, language, known)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 import pytest
-from bytewax.dataflow import Dataflow
+from bytewax.dataflow import Dataflow, Stream
 from bytewax.operators import KeyedStream
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, run_main
@@ -48,7 +48,7 @@ def mark(offset: int, partition: str = "0") -> Mark:
 
 def flow_into(notebook: Notebook, items: list[str | Mark], batch: int = 1) -> Dataflow:
     flow = Dataflow("writing")
-    up = op.input("in", flow, TestingSource(items, batch))
+    up: Stream[str | Mark] = op.input("in", flow, TestingSource(items, batch))
     keyed: KeyedStream[str | Mark] = op.key_on("key", up, lambda item: "any")
     op.output("out", keyed, StoreSink[str](lambda: notebook))
     return flow

@@ -23,6 +23,7 @@ from stores.settings import KnowledgeSettings
 
 __all__ = ["DocumentBatch", "FolderPartition", "FolderSource", "FormerPartition", "Known"]
 
+
 class FolderPartition(StatefulSourcePartition[DocumentBatch, int]):
     """One folder. Looks for news every few milliseconds and never blocks."""
 

@@ -279,6 +279,33 @@ def test_a_document_that_comes_back_within_the_time_of_grace_is_not_deleted(root
     assert desk.changed("a.md") == [("upsert", "a.md")]
 
 
+def test_a_document_that_comes_back_without_a_hint_is_not_deleted(root: Path) -> None:
+    desk = Desk(root)
+    desk.write("a.md", "before")
+    desk.settle()
+    (root / "a.md").unlink()
+    desk.watch.paths.add("a.md")
+    desk.turn()
+    desk.turn(25)
+    desk.write("a.md", "after")
+    assert desk.changed() == [("upsert", "a.md")]
+
+
+def test_a_copy_made_while_the_original_is_being_saved_is_not_a_rename(root: Path) -> None:
+    desk = Desk(root)
+    desk.write("a.md", "text")
+    desk.settle()
+    (root / "a.md").unlink()
+    desk.watch.paths.add("a.md")
+    desk.turn()
+    desk.turn(25)
+    desk.write("a.md", "text")
+    desk.write("b.md", "text")
+    assert desk.changed("b.md") == [("upsert", "b.md")]
+    assert desk.store.documents["b.md"].moved == ""
+    assert sorted(desk.store.documents) == ["a.md", "b.md"]
+
+
 def test_nothing_is_claimed_while_a_document_is_missing(root: Path) -> None:
     desk = Desk(root)
     desk.write("a.md", "before")

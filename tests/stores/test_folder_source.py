@@ -243,6 +243,20 @@ def test_a_moved_directory_is_heard_by_its_new_path(root: Path) -> None:
     watch.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is of Linux")
+def test_an_overflow_of_the_queue_is_told(root: Path) -> None:
+    watch = InotifyWatch(str(root), system_clock)
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    for name in ("a", "b"):
+        (root / name).touch()
+    for _ in range(limit // 2 + 1):
+        for name in ("a", "b"):
+            os.utime(root / name)
+    told = [watch.take() for _ in range(limit * 32 // (8 * 2**16) + 2)]
+    assert [news.lost for news in told].count(True) == 1
+    watch.close()
+
+
 def flow_over(root: Path, out: list[Any], **more: Any) -> Dataflow:
     settings = KnowledgeSettings.model_validate({"folders": [{"name": NAME, "path": root}]})
     source = FolderSource(settings, more.pop("known", lambda _: {}), media_type_of, live=False, **more)

@@ -20,7 +20,6 @@ from operators.markdown import Block, Heading, Section, paragraphs, sections
 from operators.parse import ParsedDocument
 from operators.pieces import CHARACTERS_PER_TOKEN, CountTokens, Piece, TokenSpans, Wrap, fit, weigh, whole
 
-_CODE_INDENT = ("    ", "\t")
 _SMALLEST_FILL = 0.5
 _SMALLEST_REST = 0.25
 _ELLIPSIS = "…"
@@ -58,38 +57,17 @@ def chunk_document(
         for start, end in _cuts(part.pieces, part.limit):
             pieces = part.pieces[start:end]
             text = _text(pieces)
-            content = normalised(embedded_text(part.heading, text))
-            same = (part.heading, content)
-            chunk = chunk_id(document_id, content, seen[same])
+            same = (part.heading, text)
+            chunk = chunk_id(document_id, embedded_text(part.heading, text), seen[same])
             seen[same] += 1
             chunks.append(Chunk(chunk, part.heading, text, part.path_tokens + _tokens(pieces)))
     return tuple(chunks)
 
 
 def chunk_id(document_id: str, content: str, occurrence: int) -> str:
-    """Return the id of the chunk with this normalised content, the `occurrence`-th (from 0) of its equals."""
+    """Return the id of the chunk with this content, the `occurrence`-th (from 0) of its equals."""
     parts = (document_id, content, str(occurrence))
     return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def normalised(text: str) -> str:
-    """Return `text` without the differences in white space that do not change its meaning.
-
-    Runs of white space are one blank, except in lines of code: those in fences, and those set far in.
-    """
-    if "```" not in text and "~~~" not in text and "\n    " not in text and "\t" not in text:
-        return " ".join(text.split())
-    parts: list[str] = []
-    fenced = False
-    for line in text.split("\n"):
-        fence = line.lstrip().startswith(("```", "~~~"))
-        if fenced or fence or line.startswith(_CODE_INDENT):
-            if line.strip() or fenced:
-                parts.append(f"\n{line.rstrip()}\n")
-        else:
-            parts.extend(line.split())
-        fenced ^= fence
-    return " ".join(parts)
 
 
 class _Paths:

@@ -30,9 +30,7 @@ class ReplayRequests:
         """Return the uris asked for since the last call, in order; never blocks."""
         uris: list[str] = []
         for number in self._log.partitions(self._stream):
-            records, self._offsets[number] = self._log.read(
-                self._stream, number, self._offsets.get(number, 0), LIMIT
-            )
+            records, self._offsets[number] = self._log.read(self._stream, number, self._offsets.get(number, 0), LIMIT)
             for original in map(original_of, records):
                 if original.stream == self._folder:
                     uris.append((original.key or b"").decode(errors="replace"))

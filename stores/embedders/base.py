@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +20,8 @@ class Model(msgspec.Struct, frozen=True):
     :arg dimension: Length of a vector.
     :arg max_tokens: Longest input, special tokens left out; the model drops silently what is beyond.
     :arg languages: ISO 639-1 codes of the languages it was trained for; empty means all.
+    :arg folds_space: Whether any run of white space is the same to it: then texts that differ in nothing else, such
+        as a paragraph wrapped anew, have one vector.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Model(msgspec.Struct, frozen=True):
     dimension: int
     max_tokens: int
     languages: tuple[str, ...] = ()
+    folds_space: bool = False
 
     @property
     def id(self) -> str:
@@ -57,8 +59,3 @@ class Embedder(ABC):
     @abstractmethod
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return start and end character of each token of `text`, to cut a text that has no better place."""
-
-
-def describe(model: Model) -> dict[str, Any]:
-    """Return the model's identity as plain data, to be kept beside the vectors."""
-    return dict(msgspec.to_builtins(model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from stores.embedders.cache_file import EmbeddingCache
 
 __all__ = ["CachedEmbedder", "EmbeddingCache"]
 
+_SPACE = re.compile(r"[ \t\r\n]+")
 # What is embedded is kept at this pace, so that little is lost where a long call is cut short.
 _EMBEDDED_AT_ONCE = 512
 
@@ -75,10 +77,13 @@ class CachedEmbedder(Embedder):
         self._cache.close()
 
     def _keys(self, texts: Sequence[str]) -> list[bytes]:
-        begun = hashlib.blake2b(f"{self.model.id}\0".encode(), digest_size=16)
+        model = self.model
+        begun = hashlib.blake2b(f"{model.id}\0".encode(), digest_size=16)
         keys = []
         for text in texts:
             digest = begun.copy()
+            if model.folds_space:
+                text = _SPACE.sub(" ", text)  # noqa: PLW2901  # the key is of what the model sees
             digest.update(text.encode("utf-8", "surrogatepass"))
             keys.append(digest.digest())
         return keys

@@ -37,7 +37,7 @@ class HashingEmbedder(MiniLmEmbedder):
     @property
     def model(self) -> Model:
         """A model of its own, so that its vectors are never taken for real ones."""
-        return Model("hashing", "1", DIMENSION, MAX_TOKENS)
+        return Model("hashing", "1", DIMENSION, MAX_TOKENS, folds_space=True)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, of its first 254 words."""
@@ -51,7 +51,7 @@ class HashingEmbedder(MiniLmEmbedder):
 
 
 def _hashed(text: str) -> Vectors:
-    words = _WORD.findall(text.lower())[:MAX_TOKENS] or [text]
+    words = _WORD.findall(text.lower())[:MAX_TOKENS] or [" ".join(text.split())]
     single = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], dtype=np.uint64)
     pairs = single[:-1] * _GAMMA + single[1:]
     features = np.concatenate((single, pairs)) * _GAMMA

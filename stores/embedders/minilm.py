@@ -56,7 +56,7 @@ def model_dir() -> Path:
 def identity() -> Model:
     """Return what the packaged model is. Reads a few hundred kilobytes once per process."""
     version = weights_version(model_dir() / "model.safetensors")
-    return Model("all-MiniLM-L6-v2", version, DIMENSION, MAX_TOKENS, ("en",))
+    return Model("all-MiniLM-L6-v2", version, DIMENSION, MAX_TOKENS, ("en",), folds_space=True)
 
 
 def weights_version(path: Path) -> str:

@@ -156,6 +156,12 @@ def test_the_last_word_within_the_longest_input_matters(embedder: Embedder) -> N
     assert one @ other < 0.99
 
 
+def test_a_model_that_folds_white_space_gives_one_vector_whatever_it_is(embedder: Embedder) -> None:
+    assert embedder.model.folds_space
+    plain, wrapped = embedder.embed(["A fare of two words.", "A fare\n\nof\ttwo  \r\nwords."])
+    assert np.array_equal(plain, wrapped)
+
+
 def test_like_texts_are_nearer_than_unlike_ones(embedder: Embedder) -> None:
     asked, near, far = embedder.embed(
         [

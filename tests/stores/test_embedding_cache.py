@@ -29,9 +29,9 @@ WRITE_AHEAD_LOG = 4 * MEGABYTE
 class Renamed(HashingEmbedder):
     """The hashing embedder under another identity and, on demand, with shorter vectors."""
 
-    def __init__(self, name: str, version: str = "1", dimension: int = 384) -> None:
+    def __init__(self, name: str, version: str = "1", dimension: int = 384, *, folds_space: bool = False) -> None:
         super().__init__()
-        self._model = Model(name, version, dimension, 254)
+        self._model = Model(name, version, dimension, 254, folds_space=folds_space)
 
     @property
     def model(self) -> Model:
@@ -358,3 +358,13 @@ def test_threads_share_a_cache(opened: Opened, path: Path) -> None:
     assert entries(path) == 2200
     assert cached.hits + cached.misses == 20 * 300
     assert cached.embedded == cached.misses
+
+
+@pytest.mark.parametrize(("folds", "embedded"), [(True, 1), (False, 2)])
+def test_a_paragraph_wrapped_anew_is_embedded_again_only_for_a_model_that_tells_it_apart(
+    opened: Callable[..., CachedEmbedder], folds: bool, embedded: int
+) -> None:
+    cached = opened(Renamed("folding", folds_space=folds))
+    vectors = {*cached.embed_bytes(["fare\n\none two  three"]), *cached.embed_bytes(["fare\none\r\ntwo\tthree"])}
+    assert len(vectors) == 1
+    assert cached.embedded == embedded

@@ -1,6 +1,7 @@
 """What shall be looked at, and when.
 
-A path comes up once it has been quiet for a while, and at the latest after `PATIENCE_MILLIS` of unrest.
+A path comes up once it has been quiet for a while, and at the latest after `PATIENCE_MILLIS` of unrest. What is known
+to be complete need not wait for quiet, unless it was looked at just before.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ class Agenda:
         self._failures: dict[str, int] = {}
         self._next_due = 0
         self._ready: deque[str] = deque()
+        self._looked: dict[str, int] = {}
 
-    def note(self, path: str, now: int) -> None:
-        """Look at `path`, where something happened, when it has become quiet."""
+    def note(self, path: str, now: int, *, settled: bool = False) -> None:
+        """Look at `path`, where something happened, when it has become quiet; at once if it is `settled`."""
         waiting = self._waiting.get(path)
-        if waiting is None:
+        if settled and now - self._looked.get(path, now - self._quiet) >= self._quiet:
+            since = now if waiting is None else waiting.since
+            self._wait(path, since, now)
+        elif waiting is None:
             self._wait(path, now, now + self._quiet)
         else:
             waiting.due = max(waiting.due, min(now + self._quiet, waiting.since + PATIENCE_MILLIS))
@@ -71,8 +76,10 @@ class Agenda:
         if self._waiting and now >= self._next_due:
             due = [path for path, waiting in self._waiting.items() if waiting.due <= now]
             due.sort(key=lambda path: (not self._is_known(path), path))
+            self._looked = {path: when for path, when in self._looked.items() if now - when < self._quiet}
             for path in due:
                 del self._waiting[path]
+                self._looked[path] = now
             self._ready.extendleft(reversed(due))
             self._next_due = min((waiting.due for waiting in self._waiting.values()), default=0)
         return self._ready.popleft() if self._ready else None

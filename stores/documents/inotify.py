@@ -25,6 +25,7 @@ _MASK = (
     | (_DELETE_SELF | _MOVE_SELF)
     | (_ONLYDIR | _DONT_FOLLOW | _EXCL_UNLINK)
 )
+_SETTLING = _CLOSE_WRITE | _MOVED_TO
 _EVENT = struct.Struct("iIII")
 _READ_BYTES = 2**16
 _READS = 8
@@ -70,7 +71,7 @@ class InotifyWatch(Watch):
 
     def take(self) -> News:
         """Read the queue; if it is very full, a part of it."""
-        paths: set[str] = set()
+        paths: dict[str, bool] = {}
         lost = False
         now = self._clock()
         for _ in range(_READS if self._queue >= 0 else 0):
@@ -80,7 +81,7 @@ class InotifyWatch(Watch):
                 self._heard_until = now
                 break
             lost |= self._read_events(data, paths)
-        return News(paths, lost)
+        return News(set(paths), lost, frozenset(path for path, settled in paths.items() if settled))
 
     @property
     def heard_until(self) -> int:
@@ -101,7 +102,8 @@ class InotifyWatch(Watch):
     def __del__(self) -> None:
         self.close()
 
-    def _read_events(self, data: bytes, paths: set[str]) -> bool:
+    def _read_events(self, data: bytes, paths: dict[str, bool]) -> bool:
+        """Note each path, and whether what happened last left it settled. Return whether events were lost."""
         lost = False
         place = 0
         while place < len(data):
@@ -120,7 +122,8 @@ class InotifyWatch(Watch):
             if mask & _UNMOUNT:
                 lost = True
             name = os.fsdecode(data[place - length : place].rstrip(b"\0"))
-            paths.add(f"{directory}/{name}" if directory and name else directory or name)
+            path = f"{directory}/{name}" if directory and name else directory or name
+            paths[path] = bool(mask & _SETTLING)
         return lost
 
     def _note_failure(self, number: int) -> None:

@@ -134,13 +134,20 @@ class Scout:
     def _is_known(self, path: str) -> bool:
         return path in self._ledger or self._ledger.has_below(path)
 
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self._root.path, path))
+
     def _hear(self, now: int) -> None:
         if self._watch is None:
             return
         news = self._watch.take()
         self._whole_wanted |= news.lost
+        settled = news.settled
+        if settled and any(self._is_known(path) and not self._is_there(path) for path in news.paths):
+            # Perhaps a rename: both of its paths shall come up together.
+            settled = frozenset()
         for path in news.paths:
-            self._hint(path, now)
+            self._hint(path, now, settled=path in settled)
         problem = self._watch.problem
         if problem != self._problem:
             self._problem = problem
@@ -148,7 +155,7 @@ class Scout:
             if problem:
                 _log.warning("folder %s is looked through again and again: %s", self._root.given, problem)
 
-    def _hint(self, path: str, now: int) -> None:
+    def _hint(self, path: str, now: int, *, settled: bool) -> None:
         """Note what may be a document, a directory, or on the way of a link to a document; all else changes nothing."""
         try:
             mode = os.lstat(os.path.join(self._root.path, path)).st_mode
@@ -159,7 +166,7 @@ class Scout:
         if self._is_known(path) or (not self._rules.excludes(path) and (telling or self._rules.wants(path))):
             touched.append(path)
         for each in touched:
-            self.agenda.note(each, now)
+            self.agenda.note(each, now, settled=settled)
             self._progress.stir(now)
 
     def _ask(self, now: int) -> None:

@@ -20,10 +20,13 @@ class News(msgspec.Struct, frozen=True):
 
     :arg paths: Paths below the root, with forward slashes; the root itself is the empty path.
     :arg lost: Whether something may have been missed.
+    :arg settled: Those of `paths` at which nothing is under way: what was heard last is that a writer closed the file,
+        or that it was moved here.
     """
 
     paths: set[str]
     lost: bool = False
+    settled: frozenset[str] = frozenset()
 
 
 class Watch(ABC):

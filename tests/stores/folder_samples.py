@@ -41,6 +41,7 @@ class HandWatch(Watch):
 
     def __init__(self, clock: Clock) -> None:
         self.paths: set[str] = set()
+        self.settled: set[str] = set()
         self.added: list[str] = []
         self.lost = False
         self.trouble = ""
@@ -51,8 +52,8 @@ class HandWatch(Watch):
         self.added.append(directory)
 
     def take(self) -> News:
-        news = News(self.paths, self.lost)
-        self.paths, self.lost = set(), False
+        news = News(self.paths, self.lost, frozenset(self.settled))
+        self.paths, self.lost, self.settled = set(), False, set()
         return news
 
     @property

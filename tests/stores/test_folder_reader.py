@@ -169,6 +169,22 @@ def test_a_path_is_looked_at_only_when_it_is_quiet(root: Path) -> None:
     assert [change.content for change in batch.changes] == [b"one"]
 
 
+def test_a_file_that_its_writer_has_closed_is_looked_at_at_once_but_not_again_and_again(root: Path) -> None:
+    desk = Desk(root)
+    desk.settle()
+    handed_on = []
+    for number in range(4):
+        desk.write("a.md", f"version {number}")
+        desk.watch.paths.add("a.md")
+        desk.watch.settled.add("a.md")
+        batch = desk.turn(5)
+        handed_on.append(batch is not None)
+    assert handed_on == [True, False, False, False]
+    batch = desk.turn(20)
+    assert batch is not None
+    assert [change.content for change in batch.changes] == [b"version 3"]
+
+
 def test_a_path_that_is_never_quiet_is_handed_on_every_two_seconds(root: Path) -> None:
     desk = Desk(root)
     desk.settle()

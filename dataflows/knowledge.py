@@ -137,11 +137,13 @@ def _folder_source(settings: Settings, log: Log, reader: LanceReader, applied: O
     def known(folder: str) -> dict[str, Known]:
         return {found.uri: Known(found.fingerprint, found.position) for found in reader.documents(folder)}
 
+    streams = {*settings.knowledge.streams, replay_stream(FLOW)}
     return FolderSource(
         settings.knowledge,
         known=known,
         media_type_of=media_type_of,
         offset=lambda folder: applied().get((folder, "0"), 0),
+        former=lambda: sorted({source for source, _ in applied()} - streams),
         requests=lambda folder: ReplayRequests(log, replay_stream(FLOW), folder),
         live=settings.mode == "live",
         heartbeat_seconds=settings.heartbeat_seconds,

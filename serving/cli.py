@@ -7,7 +7,7 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, letters, log, run, status
+from serving.commands import ask, letters, log, run, status, upkeep
 
 app = typer.Typer(
     name="headrace",
@@ -30,6 +30,7 @@ app = typer.Typer(
 run.register(app)
 ask.register(app)
 status.register(app)
+upkeep.register(app)
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(log.app, name="log")
 

@@ -1,4 +1,4 @@
-"""Commands that read the knowledge base, and the one that builds it anew."""
+"""Commands that read the knowledge base."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
     app.command()(documents)
     app.command()(show)
-    app.command()(reindex)
 
 
 def search(
@@ -114,34 +113,3 @@ def show(
             typer.echo(json.dumps(rendered(item, now), ensure_ascii=False))
         return
     Console().print(ranked(found, now))
-
-
-def reindex() -> None:
-    """Embed everything anew with the configured model, beside the old index, and switch when it is complete.
-
-    Needed when the model has changed. Stop the knowledge flow first; searches go on meanwhile.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from stores.embedders.cache import CachedEmbedder, EmbeddingCache
-    from stores.embedders.choose import choose_embedder
-    from stores.vectors.lance_reindex import reindex as rebuild
-
-    settings = load()
-    embedder = CachedEmbedder(
-        choose_embedder(settings.embedding.backend, settings.embedding.threads),
-        EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
-    )
-    bar = Progress(console=Console(stderr=True))
-    task = bar.add_task("reindex", total=None)
-
-    def progress(done: int, total: int) -> None:
-        bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        count = rebuild(settings.vectors_dir, embedder.model, embed=embedder.embed_bytes, progress=progress)
-    finally:
-        bar.stop()
-    typer.echo(f"{count} pieces embedded with {embedder.model.id}")

@@ -6,6 +6,7 @@ state, hands on exactly what differs from the store. The recovery state of a par
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 
@@ -22,6 +23,8 @@ from stores.documents.watch import OpenWatch, open_watch
 from stores.settings import KnowledgeSettings
 
 __all__ = ["DocumentBatch", "FolderPartition", "FolderSource", "FormerPartition", "Known"]
+
+_log = logging.getLogger(__name__)
 
 
 class FolderPartition(StatefulSourcePartition[DocumentBatch, int]):
@@ -80,7 +83,7 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         uris that shall be handed on again though they are unchanged, such as those of replayed dead letters.
     :arg offset: Returns the offset up to which the store has noted the folder of this name as applied, 0 if it has
         not: positions go on from there even when the newest document has been deleted since.
-    :arg former: Names of folders that were configured once; recovery needs them to stay listed.
+    :arg former: Returns the names of folders that were configured once; recovery needs them to stay listed.
     :raises StoreError: When a folder is missing, is not a folder or cannot be listed.
     """
 
@@ -95,7 +98,7 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         heartbeat_seconds: float = 5.0,
         requests: Callable[[str], Requests] | None = None,
         offset: Callable[[str], int] | None = None,
-        former: Sequence[str] = (),
+        former: Callable[[], Sequence[str]] = tuple,
         open_watch: OpenWatch = open_watch,
     ) -> None:
         self._settings = settings
@@ -107,14 +110,14 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         self._heartbeat_millis = int(heartbeat_seconds * 1000)
         self._requests = requests
         self._offset = offset
-        self._former = [name for name in former if name not in self._folders]
+        self._former = former
         self._open_watch = open_watch
         for folder in settings.folders:
             Root(folder.name, folder.path)  # says what is wrong before the dataflow starts
 
     @override
     def list_parts(self) -> list[str]:
-        return [*self._folders, *self._former]
+        return [*self._folders, *(name for name in self._former() if name not in self._folders)]
 
     @override
     def build_part(
@@ -123,6 +126,14 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         position = resume_state or 0
         folder = self._folders.get(for_part)
         if folder is None:
+            count = len(self._known(for_part))
+            if count:
+                _log.warning(
+                    "%s is not configured any more: its %d documents stay as they are; `headrace drop %s` removes them",
+                    for_part,
+                    count,
+                    for_part,
+                )
             return FormerPartition(position)
         if self._offset is not None:
             position = max(position, self._offset(for_part) - 1)

@@ -49,13 +49,14 @@ class Home:
 
 
 class Running:
-    """`headrace run knowledge --folder docs`, while the block lasts."""
+    """`headrace run knowledge --folder docs`, or another folder, while the block lasts."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, folder: str = "docs") -> None:
         self._home = home
+        self._folder = folder
 
     def __enter__(self) -> Running:
-        command = [sys.executable, "-m", "serving.cli", "run", "knowledge", "--folder", "docs"]
+        command = [sys.executable, "-m", "serving.cli", "run", "knowledge", "--folder", self._folder]
         with (self._home.path / "flow.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._home.path, env=_variables(), stdout=log, stderr=log)
         return self

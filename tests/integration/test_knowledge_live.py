@@ -67,3 +67,20 @@ def test_a_second_flow_on_the_same_data_says_so_and_the_first_goes_on(tmp_path: 
         assert "another" in second.stderr or "writer" in second.stderr
         (home.documents / "b.md").write_text("# B\n\nThe letter b.\n")
         wait_until(lambda: "docs/b.md" in home.documents_stored(), "the first flow going on")
+
+
+def test_a_folder_that_is_not_configured_any_more_can_be_dropped_and_come_back(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    (home.documents / "a.md").write_text("# A\n\nThe letter a.\n")
+    with Running(home):
+        wait_until(home.documents_stored, "the first index")
+    (tmp_path / "other").mkdir()
+    with Running(home, "other"):
+        wait_until(lambda: "`headrace drop docs` removes them" in (tmp_path / "flow.log").read_text(), "the warning")
+    assert home.documents_stored() == {"docs/a.md"}
+    dropped = home.headrace("drop", "docs")
+    assert dropped.stdout == "1 documents of docs removed\n"
+    assert home.documents_stored() == set()
+    assert home.headrace("drop", "docs").returncode != 0
+    with Running(home):
+        wait_until(lambda: home.documents_stored() == {"docs/a.md"}, "its coming back")

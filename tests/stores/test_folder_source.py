@@ -289,7 +289,7 @@ def test_without_recovery_positions_count_on_from_what_the_store_has_noted(root:
 
 def test_a_former_folder_stays_listed_and_empty(root: Path) -> None:
     settings = KnowledgeSettings.model_validate({"folders": [{"name": NAME, "path": root}]})
-    source = FolderSource(settings, lambda _: {}, media_type_of, former=["gone", NAME])
+    source = FolderSource(settings, lambda _: {}, media_type_of, former=lambda: ["gone", NAME])
     assert source.list_parts() == [NAME, "gone"]
     part = source.build_part("in", "gone", 7)
     assert isinstance(part, FormerPartition)

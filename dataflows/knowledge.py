@@ -23,6 +23,7 @@ from dataflows.progress import ScanProgress
 from events.clock import system_clock
 from events.dead_letters import DeadLetter
 from events.documents import ChunkedDocument, DocumentChange, DocumentUpdate
+from events.errors import RejectedError
 from events.log import LogRecord, Mark, original_of, replay_stream
 from operators.attempt import attempt
 from operators.buckets import bucketed
@@ -44,6 +45,7 @@ from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
 from stores.sink import StoreSink
 from stores.vectors.intake import DocumentIntake
+from stores.vectors.lance_plan import check_document
 from stores.vectors.lance_reader import LanceReader
 from stores.vectors.lance_writer import LanceWriter
 
@@ -74,8 +76,8 @@ def build(settings: Settings) -> Dataflow:
     changes = op.flat_map("changes", folders, lambda batch: batch.changes)
     refused = op.flat_map("refused", folders, lambda batch: batch.dead)
     events = op.flat_map("events", records, lambda batch: batch.records)
-    read = attempt("read", changes, prepare.change, record_of_change)
-    decoded = attempt("decode", events, prepare.record, original_of)
+    read = attempt("read", changes, prepare.change, record_of_change, withdrawn)
+    decoded = attempt("decode", events, prepare.record, prepare.original, prepare.withdrawn)
 
     documents = op.merge("documents", read.done, decoded.done)
     updates = bucketed("diff", documents, lambda document: document.change.document, DocumentDiff)
@@ -95,7 +97,8 @@ def build(settings: Settings) -> Dataflow:
 class Preparation:
     """From what a source gives to a chunked document: decode, parse, chunk.
 
-    Its methods raise RejectedError for what cannot become one.
+    Its methods raise RejectedError for what cannot become one. The document is withdrawn then: its old text is not
+    true any more, and whoever may read the new one is not known.
     """
 
     def __init__(self, settings: Settings, embedder: Embedder) -> None:
@@ -104,13 +107,24 @@ class Preparation:
         self._embedder = embedder
         self._parse = IsolatedParser(settings.knowledge.parse_seconds)
 
+    def original(self, record: LogRecord) -> LogRecord:
+        """Return the event behind a record, which may be a replay of it."""
+        return original_of(record, FLOW)
+
     def record(self, record: LogRecord) -> Iterable[ChunkedDocument]:
         """Turn a record of the log into a chunked document; into none if a folder answers for it."""
-        original = original_of(record)
-        if original.stream in self._folders:
+        original = self.original(record)
+        return () if original.stream in self._folders else self.change(self._decoded(original))
+
+    def withdrawn(self, record: LogRecord) -> Iterable[ChunkedDocument]:
+        """Withdraw the document of a record that was rejected; none if the record does not even name one."""
+        try:
+            return withdrawn(self._decoded(self.original(record)))
+        except RejectedError:
             return ()
-        change = decode_document(original, media_type_of, self._knowledge.max_document_bytes)
-        return self.change(change)
+
+    def _decoded(self, record: LogRecord) -> DocumentChange:
+        return decode_document(record, media_type_of, self._knowledge.max_document_bytes)
 
     def change(self, change: DocumentChange) -> Iterable[ChunkedDocument]:
         """Parse and chunk one document change."""
@@ -125,7 +139,14 @@ class Preparation:
             max_tokens=self._knowledge.max_chunk_tokens,
         )
         described = msgspec.structs.replace(change, audience=parsed.audience, metadata=parsed.metadata)
-        return (ChunkedDocument(described, parsed.title, parsed.language, chunks),)
+        document = ChunkedDocument(described, parsed.title, parsed.language, chunks)
+        check_document(document)
+        return (document,)
+
+
+def withdrawn(change: DocumentChange) -> Iterable[ChunkedDocument]:
+    """Return the delete of a document whose newest version cannot be read."""
+    return (ChunkedDocument(msgspec.structs.replace(change, op="delete", content=None, moved="")),)
 
 
 def record_of_change(change: DocumentChange) -> LogRecord:
@@ -134,17 +155,25 @@ def record_of_change(change: DocumentChange) -> LogRecord:
 
 
 def _folder_source(settings: Settings, log: Log, reader: LanceReader, applied: Offsets) -> FolderSource:
+    streams = {*settings.knowledge.streams, replay_stream(FLOW)}
+
     def known(folder: str) -> dict[str, Known]:
+        if folder in streams:
+            return {}
         return {found.uri: Known(found.fingerprint, found.position) for found in reader.documents(folder)}
 
-    streams = {*settings.knowledge.streams, replay_stream(FLOW)}
+    def after(folder: str) -> int:
+        newest = reader.newest_position(folder)
+        return max(applied().get((folder, "0"), 0), 0 if newest is None else newest + 1)
+
     return FolderSource(
         settings.knowledge,
         known=known,
         media_type_of=media_type_of,
-        offset=lambda folder: applied().get((folder, "0"), 0),
-        former=lambda: sorted({source for source, _ in applied()} - streams),
-        requests=lambda folder: ReplayRequests(log, replay_stream(FLOW), folder),
+        after=after,
+        # Streams as well: what was listed once stays listed, whatever it is called in the settings later.
+        former=lambda: sorted({source for source, _ in applied()}),
+        requests=lambda folder: ReplayRequests(log, FLOW, folder),
         live=settings.mode == "live",
         heartbeat_seconds=settings.heartbeat_seconds,
         clock=system_clock,
@@ -159,7 +188,8 @@ def _log_source(settings: Settings, log: Log, applied: Offsets) -> LogSource:
         tail=settings.mode == "live",
         heartbeat_seconds=settings.heartbeat_seconds,
         clock=system_clock,
-        start=lambda stream, partition: applied().get((stream, str(partition)), 0),
+        start=lambda stream, partition: applied().get((stream, str(partition))),
+        on_expired=settings.log.on_expired,
     )
 
 

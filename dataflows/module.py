@@ -11,9 +11,6 @@ from bytewax.dataflow import Dataflow
 from events.errors import HeadraceError
 from stores.settings import Settings, load
 
-FLOWS = ("knowledge",)
-"""All flows, each a module of this package."""
-
 
 def flow_of(build: Callable[[Settings], Dataflow]) -> Callable[[str], Dataflow]:
     """Return a module's `__getattr__` that makes its `flow` from the settings.

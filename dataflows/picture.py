@@ -11,8 +11,7 @@ from pathlib import Path
 
 from bytewax.visualize import to_mermaid
 
-from dataflows.module import FLOWS
-from stores.settings import Settings
+from stores.settings import FLOWS, Settings
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- picture of the flows -->", "<!-- end of the picture -->"

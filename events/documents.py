@@ -95,10 +95,12 @@ class DocumentUpdate(msgspec.Struct, frozen=True):
     :arg since: For each chunk, the event time of the change that brought its text (ms since epoch);
         empty means that of this change.
     :arg fresh: Ids of the chunks that the diff has not seen in the document before.
+    :arg anew: Whether the diff knew nothing of the document: a new one, or known only to the store after a lost state.
     :arg vectors: For chunk ids, float32 little-endian bytes; at least for those in `fresh` once embedded.
     """
 
     document: ChunkedDocument
     since: tuple[int, ...] = ()
     fresh: tuple[str, ...] = ()
+    anew: bool = False
     vectors: dict[str, bytes] = {}

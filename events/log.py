@@ -62,6 +62,7 @@ class Applied(msgspec.Struct, frozen=True):
     applied_at: int
 
 
+_INT64 = 2**63
 _STREAM, _PARTITION, _OFFSET = "headrace-stream", "headrace-partition", "headrace-offset"
 
 
@@ -76,14 +77,19 @@ def as_replay(record: LogRecord) -> LogRecord:
     return msgspec.structs.replace(record, headers={**record.headers, **coordinates})
 
 
-def original_of(record: LogRecord) -> LogRecord:
+def original_of(record: LogRecord, flow: str) -> LogRecord:
     """Unwrap what `as_replay` wrapped: the event as it first arrived, so that newer ones still win over it.
 
-    A record that carries no such headers is returned as it is.
+    A record of another stream than the flow's replay stream is returned as it is, whatever its headers say: nobody
+    can write in the name of another stream.
     """
+    if record.stream != replay_stream(flow):
+        return record
     headers = dict(record.headers)
     try:
         stream, partition, offset = headers.pop(_STREAM), int(headers.pop(_PARTITION)), int(headers.pop(_OFFSET))
     except (KeyError, ValueError):
+        return record
+    if not (0 <= partition < _INT64 and 0 <= offset < _INT64):
         return record
     return msgspec.structs.replace(record, stream=stream, partition=partition, offset=offset, headers=headers)

@@ -34,21 +34,29 @@ class Attempted(Generic[Y]):
 
 
 def try_each(
-    flow: str, step: str, items: Iterable[X], work: Callable[[X], Iterable[Y]], record_of: Callable[[X], LogRecord]
+    flow: str,
+    step: str,
+    items: Iterable[X],
+    work: Callable[[X], Iterable[Y]],
+    record_of: Callable[[X], LogRecord],
+    *,
+    instead: Callable[[X], Iterable[Y]] = lambda item: (),
 ) -> list[Y | DeadLetter]:
-    """Do `work` on each item; where it raises, put a dead letter in the place of its results."""
+    """Do `work` on each item; where it raises, put a dead letter and what is to be `instead` in its place."""
     out: list[Y | DeadLetter] = []
     for item in items:
         try:
             # An event succeeds whole or not at all: results are taken when the last one is there.
             out.extend(list(work(item)))
+            continue
         except RejectedError as error:
-            out.append(DeadLetter(flow, step, _one_line(str(error)), record_of(item)))
+            reason = str(error)
         except Exception as error:
             # Not foreseen, so worth a traceback in the log; the event is kept all the same.
             logger.exception("%s.%s: an event failed in a way that was not foreseen", flow, step)
-            reason = _one_line(f"unexpected {type(error).__name__}: {error}")
-            out.append(DeadLetter(flow, step, reason, record_of(item)))
+            reason = f"unexpected {type(error).__name__}: {error}"
+        out.append(DeadLetter(flow, step, _one_line(reason), record_of(item)))
+        out.extend(instead(item))
     return out
 
 
@@ -62,6 +70,7 @@ def attempt(
     up: Stream[X],
     work: Callable[[X], Iterable[Y]],
     record_of: Callable[[X], LogRecord],
+    instead: Callable[[X], Iterable[Y]] = lambda item: (),
 ) -> Attempted[Y]:
     """Do `work` on each item, diverting what fails instead of crashing.
 
@@ -69,12 +78,13 @@ def attempt(
     :arg up: Stream.
     :arg work: Returns any number of results; raises RejectedError with the reason for a bad event.
     :arg record_of: Returns the event behind an item, so that it can be replayed.
+    :arg instead: Returns what goes on in the place of an item that failed, beside its dead letter; must not raise.
     :returns: Two streams.
     """
     flow, _, step = step_id.partition(".")
 
     def shim_try(items: list[X]) -> Iterable[Y | DeadLetter]:
-        return try_each(flow, step, items, work, record_of)
+        return try_each(flow, step, items, work, record_of, instead=instead)
 
     def is_dead(item: Y | DeadLetter) -> bool:
         return isinstance(item, DeadLetter)

@@ -51,14 +51,14 @@ def chunk_document(
     outline = [Section((), paragraphs(parsed.text))] if parsed.plain else sections(parsed.text)
     parts = list(_parts(outline, _Paths(outline, count_tokens, token_spans, max_tokens)))
     fit([(part.pieces, part.limit) for part in parts], count_tokens, token_spans)
-    seen: Counter[tuple[tuple[str, ...], str]] = Counter()
+    seen: Counter[str] = Counter()
     chunks: list[Chunk] = []
     for part in parts:
         for start, end in _cuts(part.pieces, part.limit):
             pieces = part.pieces[start:end]
             text = _text(pieces)
-            same = (part.heading, text)
-            chunk = chunk_id(document_id, embedded_text(part.heading, text), seen[same])
+            same = embedded_text(part.heading, text)
+            chunk = chunk_id(document_id, same, seen[same])
             seen[same] += 1
             chunks.append(Chunk(chunk, part.heading, text, part.path_tokens + _tokens(pieces)))
     return tuple(chunks)

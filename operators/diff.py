@@ -38,7 +38,7 @@ class DocumentDiff(Bucket[ChunkedDocument, DocumentUpdate]):
         packed = b"".join(bytes.fromhex(chunk.id) for chunk in value.chunks)
         self.entries[id_] = (change.position, change.event_time, packed, since)
         fresh = tuple(chunk.id for chunk in value.chunks if chunk.id not in seen)
-        return (DocumentUpdate(_spent(value), since, fresh),)
+        return (DocumentUpdate(_spent(value), since, fresh, anew=known is None),)
 
     @override
     def event_time(self, value: ChunkedDocument) -> int | None:

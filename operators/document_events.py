@@ -8,7 +8,8 @@ The value of a record is an object:
     content_b64 the whole content as base64, for PDF and DOCX
     media_type  such as "text/markdown"; by default told from the uri's ending
     title, audience (list of labels), metadata (strings), moved (the other uri of a rename)
-    position    a whole number that orders the changes of one document; by default the record's offset
+    position    a whole number that orders the changes of one document; without it the record's offset does, and then
+                the record's key must be the uri: only the records of one key are in order
 
 A record with a key and no value (a tombstone) deletes the document that the key names.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -39,7 +40,7 @@ class _Event(msgspec.Struct):
     audience: tuple[str, ...] = ("public",)
     metadata: dict[str, str] = {}
     moved: str = ""
-    position: int | None = None
+    position: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Event)
@@ -66,7 +67,7 @@ def decode_document(record: LogRecord, media_type_of: Callable[[str], str | None
         msg = f"not UTF-8: {error.reason} at byte {error.start}"
         raise RejectedError(msg, "encode the event as UTF-8") from None
     uri = _checked_uri(event.uri)
-    position = record.offset if event.position is None else event.position
+    position = _position(record, event)
     change = DocumentChange(
         source=record.stream,
         uri=uri,
@@ -93,6 +94,15 @@ def decode_document(record: LogRecord, media_type_of: Callable[[str], str | None
         audience=event.audience,
         metadata=event.metadata,
     )
+
+
+def _position(record: LogRecord, event: _Event) -> int:
+    if event.position is not None:
+        return event.position
+    if record.key != event.uri.encode():
+        msg = f"{event.uri}: the record's key is not the uri, so that its versions are in no order"
+        raise RejectedError(msg, "use the uri as the key, or give the event a position")
+    return record.offset
 
 
 def _content_of(event: _Event) -> bytes:

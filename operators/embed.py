@@ -32,7 +32,8 @@ def fold(updates: Iterable[DocumentUpdate]) -> list[DocumentUpdate]:
 
 def _over(earlier: DocumentUpdate, later: DocumentUpdate) -> DocumentUpdate:
     fresh = {*earlier.fresh, *later.fresh}
-    return msgspec.structs.replace(later, fresh=tuple(chunk.id for chunk in later.document.chunks if chunk.id in fresh))
+    kept = tuple(chunk.id for chunk in later.document.chunks if chunk.id in fresh)
+    return msgspec.structs.replace(later, fresh=kept, anew=earlier.anew or later.anew)
 
 
 def with_vectors(updates: Iterable[DocumentUpdate], embed: EmbedBytes) -> list[DocumentUpdate]:

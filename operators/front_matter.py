@@ -44,7 +44,7 @@ def split_front_matter(text: str) -> tuple[FrontMatter, str]:
     inner = lines[1 : _MOST_LINES + 1]
     end = next((number for number, line in enumerate(inner) if line.rstrip() in ("---", "...")), None)
     if end is None:
-        if _AUDIENCE.search("\n".join(_first_paragraph(inner))):
+        if _AUDIENCE.search("\n".join(inner)):
             reason = "it is not closed by a line `---`"
             raise _rejected(reason)
         return FrontMatter(), text
@@ -53,12 +53,12 @@ def split_front_matter(text: str) -> tuple[FrontMatter, str]:
     if not source.strip():
         return FrontMatter(), body
     fields = _mapping(source)
-    return (FrontMatter(), text) if fields is None else (_interpret(fields), body)
-
-
-def _first_paragraph(lines: list[str]) -> list[str]:
-    end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
-    return lines[:end]
+    if fields is not None:
+        return _interpret(fields), body
+    if _AUDIENCE.search(source):
+        reason = "it names an audience, but not as a field: put a space after each colon"
+        raise _rejected(reason)
+    return FrontMatter(), text
 
 
 def _rejected(reason: str) -> RejectedError:
@@ -127,7 +127,7 @@ def _interpret(fields: Mapping[str, Any]) -> FrontMatter:
         written = _scalar(value)
         if name in ("title", "audience") or written is None or len(metadata) >= _MOST_FIELDS:
             continue
-        metadata[name[:_LONGEST_NAME]] = written[:_LONGEST_VALUE]
+        metadata[_unicode(name)[:_LONGEST_NAME]] = written[:_LONGEST_VALUE]
     title = " ".join((_scalar(fields.get("title")) or "").split())
     audience = _audience(fields["audience"]) if "audience" in fields else None
     return FrontMatter(title[:_LONGEST_VALUE], audience, metadata)
@@ -137,7 +137,7 @@ def _scalar(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value
+        return _unicode(value)
     if isinstance(value, (int, float)) or hasattr(value, "isoformat"):
         return str(value)
     return None
@@ -151,4 +151,9 @@ def _audience(value: object) -> tuple[str, ...]:
     if len(labels) > _MOST_LABELS:
         reason = f"'audience' has more than {_MOST_LABELS} labels"
         raise _rejected(reason)
-    return tuple(dict.fromkeys(label.strip() for label in labels))
+    return tuple(dict.fromkeys(_unicode(label).strip() for label in labels))
+
+
+def _unicode(text: str) -> str:
+    """Join the surrogate pairs that YAML takes from JSON-like escapes; replace those that are alone."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -127,11 +127,14 @@ class DeadLetters(EpochWriter[DeadLetter]):
             connection.execute(_SCHEMA)
             return dict(connection.execute(query).fetchall())
 
-    def mark_replayed(self, ids: Sequence[str]) -> None:
-        """Note that these letters have been handed back to their flows."""
+    def mark_replayed(self, letters: Sequence[KeptLetter]) -> None:
+        """Note that these letters have been handed back to their flows; one that has failed again meanwhile waits."""
         now = self._clock()
         with self._transaction() as connection:
-            connection.executemany("UPDATE dead_letters SET replayed_at = ? WHERE id = ?", [(now, id_) for id_ in ids])
+            connection.executemany(
+                "UPDATE dead_letters SET replayed_at = ? WHERE id = ? AND failed_at = ?",
+                [(now, kept.id, kept.failed_at) for kept in letters],
+            )
 
     def discard(self, ids: Sequence[str]) -> int:
         """Remove these letters for good; return how many there were."""
@@ -148,7 +151,7 @@ class DeadLetters(EpochWriter[DeadLetter]):
             with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as connection, connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 yield connection
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OverflowError) as error:
             detail = f"the dead letters in {self._path} cannot be used: {error}"
             raise StoreError(detail, "free the disk, or move the file aside") from error
 

@@ -21,6 +21,9 @@ from pydantic_settings import (
 
 from events.errors import SettingsError
 
+FLOWS = ("knowledge",)
+"""All flows, each a module of `dataflows`."""
+
 PREFIX = "HEADRACE_"
 _OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
@@ -38,6 +41,9 @@ class LogSettings(Section):
     dir: Path | None = Field(None, description="folder of the log; default: `log` in the data folder")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of a stream that does not exist yet")
     segment_bytes: int = Field(64 * 2**20, ge=1024, description="size at which a partition begins a new file")
+    on_expired: Literal["fail", "oldest"] = Field(
+        "fail", description="when retention has removed what a flow was to read next: stop, or go on from the oldest"
+    )
     fsync: bool = Field(False, description="wait for the disk at each append")
 
 

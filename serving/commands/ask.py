@@ -76,6 +76,7 @@ def documents(source: Source = "", as_json: AsJson = False) -> None:
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from serving.render import span
@@ -85,7 +86,8 @@ def documents(source: Source = "", as_json: AsJson = False) -> None:
     for document in found:
         name, audience = f"{document.source}/{document.uri}", ", ".join(document.audience)
         pieces, age = str(len(document.chunk_ids)), span(max(0, now - document.as_of))
-        table.add_row(name, document.title, pieces, document.language or "?", audience, f"{age} ago")
+        language, changed = document.language or "?", f"{age} ago"
+        table.add_row(escape(name), escape(document.title), pieces, language, escape(audience), changed)
     console = Console()
     console.print(table)
     console.print(f"{table.row_count} documents")

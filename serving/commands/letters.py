@@ -18,6 +18,8 @@ app = typer.Typer(
 
 Flow = Annotated[str, typer.Option(help="Only of this flow.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, or their beginnings.")]
+SHOWN = 1_000
+
 All = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
 
@@ -28,21 +30,24 @@ def list_(
 ) -> None:
     """List what waits, oldest failure first."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from serving.render import span
 
     table = Table("id", "flow", "event", "reason", "failed", box=None, header_style="bold")
     now = system_clock()
-    for kept in _store().list(flow, replayed=replayed):
+    for kept in _store().list(flow, replayed=replayed, limit=SHOWN):
         record = kept.letter.record
         name = f"{record.stream}/{(record.key or b'').decode(errors='replace') or record.offset}"
         state = " (replayed)" if kept.replayed_at else ""
         reason = kept.letter.reason + state
-        table.add_row(kept.id, kept.letter.flow, name, reason, f"{span(max(0, now - kept.failed_at))} ago")
+        age = f"{span(max(0, now - kept.failed_at))} ago"
+        table.add_row(kept.id, kept.letter.flow, escape(name), escape(reason), age)
     console = Console()
     console.print(table)
-    console.print(f"{table.row_count} dead letters")
+    waiting = sum(count for name, count in _store().counts().items() if flow in ("", name))
+    console.print(f"{waiting} dead letters wait" + (f"; the first {SHOWN} are shown" if waiting > SHOWN else ""))
 
 
 @app.command()
@@ -62,7 +67,8 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID", help="Id, or its begin
 def replay(ids: Ids = None, everything: All = False, flow: Flow = "") -> None:
     """Hand dead letters back to their flow, after their cause is mended. One that fails again waits again.
 
-    Older events do not overtake newer ones: an event that has been overtaken meanwhile has no effect.
+    Older events do not overtake newer ones: an event that has been overtaken meanwhile has no effect, unless it was
+    overtaken by a delete more than a week ago, which nobody remembers.
     """
     from stores.log.choose import open_log
 
@@ -70,7 +76,7 @@ def replay(ids: Ids = None, everything: All = False, flow: Flow = "") -> None:
     log = open_log(load())
     for kept in chosen:
         log.append(replay_stream(kept.letter.flow), [as_replay(kept.letter.record)])
-    _store().mark_replayed([kept.id for kept in chosen])
+    _store().mark_replayed(chosen)
     typer.echo(f"{len(chosen)} dead letters handed back")
 
 

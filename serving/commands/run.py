@@ -15,9 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from events.errors import HeadraceError, SettingsError
-from stores.settings import checked_name, load
+from stores.settings import FLOWS, checked_name, load
 
-FLOWS = ("knowledge",)
 RECOVERY_PARTITIONS = 16
 
 Flow = Annotated[str, typer.Argument(help=f"Which flow: {', '.join(FLOWS)}.")]
@@ -65,7 +64,12 @@ def replay(
         detail = f"there is no folder {str(fixture)!r}"
         raise HeadraceError(detail, "name a folder that holds a folder per stream")
     target = data_dir or Path(tempfile.mkdtemp(prefix="headrace-replay-"))
-    variables = {"HEADRACE_MODE": "replay", "HEADRACE_LOG__DIR": str(fixture), "HEADRACE_DATA_DIR": str(target)}
+    variables = {
+        "HEADRACE_MODE": "replay",
+        "HEADRACE_LOG__DIR": str(fixture),
+        "HEADRACE_DATA_DIR": str(target),
+        "HEADRACE_KNOWLEDGE__FOLDERS": "[]",
+    }
     code = start(flow, variables, ["-w", str(workers)])
     if code == 0:
         typer.echo(f"HEADRACE_DATA_DIR={target} headrace status   # shows what came of it")
@@ -84,7 +88,7 @@ def recovery_arguments(folder: Path) -> list[str]:
 
 def start(flow: str, variables: dict[str, str], arguments: list[str]) -> int:
     """Run a flow in a process of its own until it ends; return its exit code. Ctrl-C ends it without noise."""
-    # Also refuses a wrong setting here, before a process is started.
+    load()  # a wrong setting is refused here, before a process is started
     environment = {**os.environ, **variables}
     command = [sys.executable, "-m", "bytewax.run", f"dataflows.{_known(flow)}", "-s", "1", *arguments]
     for sign in (signal.SIGTERM, signal.SIGHUP):

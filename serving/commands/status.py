@@ -69,12 +69,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def settings() -> None:
     """List every setting with its value, its variable and what it is for."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     configured = load()
     table = Table("setting", "value", "what it is for", box=None, header_style="bold")
     for key, value, description in _flatten(configured, ""):
-        table.add_row(key, value, description)
+        table.add_row(key, escape(value), description)
     console = Console()
     console.print(table)
     console.print("\nIn headrace.toml, or by variable: [bold]embedding.threads[/] is HEADRACE_EMBEDDING__THREADS.")

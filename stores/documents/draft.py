@@ -8,7 +8,7 @@ from events.dead_letters import DeadLetter
 from events.documents import DocumentChange
 
 DOCUMENTS = 64
-BYTES = 4 * 2**20
+BYTES = 512 * 1024
 _RENAME = 2
 
 

@@ -81,8 +81,8 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
     :arg heartbeat_seconds: How often an idle folder confirms that it is idle.
     :arg requests: Called once a partition with the folder's name. What it returns is called ten times a second for
         uris that shall be handed on again though they are unchanged, such as those of replayed dead letters.
-    :arg offset: Returns the offset up to which the store has noted the folder of this name as applied, 0 if it has
-        not: positions go on from there even when the newest document has been deleted since.
+    :arg after: Returns what the next position of the folder of this name must be at least, so that it is above all
+        that the store has seen, deletes of which it has not noted the mark yet among them.
     :arg former: Returns the names of folders that were configured once; recovery needs them to stay listed.
     :raises StoreError: When a folder is missing, is not a folder or cannot be listed.
     """
@@ -97,7 +97,7 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         live: bool = True,
         heartbeat_seconds: float = 5.0,
         requests: Callable[[str], Requests] | None = None,
-        offset: Callable[[str], int] | None = None,
+        after: Callable[[str], int] | None = None,
         former: Callable[[], Sequence[str]] = tuple,
         open_watch: OpenWatch = open_watch,
     ) -> None:
@@ -109,7 +109,7 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
         self._live = live
         self._heartbeat_millis = int(heartbeat_seconds * 1000)
         self._requests = requests
-        self._offset = offset
+        self._after = after
         self._former = former
         self._open_watch = open_watch
         for folder in settings.folders:
@@ -135,8 +135,8 @@ class FolderSource(FixedPartitionedSource[DocumentBatch, int]):
                     for_part,
                 )
             return FormerPartition(position)
-        if self._offset is not None:
-            position = max(position, self._offset(for_part) - 1)
+        if self._after is not None:
+            position = max(position, self._after(for_part) - 1)
         reader = FolderReader(
             folder,
             self._settings,

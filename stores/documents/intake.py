@@ -145,12 +145,14 @@ class Intake:
     def reject(self, path: str, error: RejectedError, look: Look | None, now: int, draft: Draft) -> None:
         """Hand on a dead letter, unless that was done for the same reason and the same state of the file.
 
-        What the store holds of the document stays: an older version is better than none, and the dead letter says so.
+        A document that was handed on before is withdrawn: its old text is not true any more.
         """
         told = (str(error), look)
         self._forced.discard(path)
         if self._rejected.get(path) == told:
             return
+        if path in self.ledger:
+            self.bury(path, now, draft)
         self._rejected[path] = told
         record = LogRecord(
             stream=self._name,

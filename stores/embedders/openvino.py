@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,6 +31,7 @@ _HEADS = 12
 _EPSILON = 1e-12
 _TELEMETRY = "openvino_telemetry"
 _MASKED = np.float32(1e9)
+_REST_SECONDS = 0.5
 _importing = threading.Lock()
 # Each width of input is prepared anew by the library; a few widths are soon all prepared.
 _WIDTH_STEP = 8
@@ -56,12 +58,13 @@ class OpenVinoEmbedder(MiniLmEmbedder):
         if not texts:
             return np.zeros((0, DIMENSION), dtype=np.float32)
         inputs = word_pieces().inputs(texts)
-        cuts = list(batches([len(tokens) for tokens in inputs]))
+        # The longest first: what is left at the end, when not all cores have work, is short.
+        cuts = list(batches([len(tokens) for tokens in inputs]))[::-1]
         if len(cuts) < _BULK_BATCHES:
             return self._quick.run(_padded(inputs, cuts), len(texts))
         vectors = self._bulk.run(_padded(inputs, cuts), len(texts))
         # After the bulk come single edits and questions: the first of them shall not wait for its form.
-        self._quick.prepare_beside()
+        self._quick.prepare_after(self._bulk)
         return vectors
 
 
@@ -74,12 +77,21 @@ class _Engine:
         self._lock = threading.Lock()
         self._queue: Any = None
         self._begun = False
+        self._runs = 0
 
-    def prepare_beside(self) -> None:
-        """Begin to compile on a thread of its own, if nothing has begun it yet."""
+    def prepare_after(self, other: _Engine) -> None:
+        """Compile on a thread of its own as soon as `other` rests, if nothing has begun it yet."""
         if not self._begun:
             self._begun = True
-            threading.Thread(target=self._prepare, name=f"compile-{self._hint}", daemon=True).start()
+            name = f"compile-{self._hint}"
+            threading.Thread(target=self._prepare_after, args=(other,), name=name, daemon=True).start()
+
+    def _prepare_after(self, other: _Engine) -> None:
+        runs = -1
+        while runs != other._runs and self._queue is None:
+            runs = other._runs
+            time.sleep(_REST_SECONDS)
+        self._prepare()
 
     def _prepare(self) -> None:
         with self._lock:
@@ -95,6 +107,7 @@ class _Engine:
             for places, ids, mask in work:
                 self._queue.start_async([ids, mask], (vectors, places))
             self._queue.wait_all()
+            self._runs += 1
             return vectors
 
     def _compile(self) -> Any:

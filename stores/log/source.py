@@ -241,7 +241,7 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         if oldest <= cursor.offset <= end:
             raise error
         if self._reading.on_expired == "fail":
-            hint = f"{error.hint}; or build the source with on_expired='oldest' to go on with a gap"
+            hint = f"{error.hint}; or set log.on_expired to 'oldest' to go on with a gap"
             raise StoreError(error.detail, hint) from error
         _logger.warning("%s; going on from offset %d", error.detail, oldest)
         cursor.offset = oldest

@@ -73,6 +73,10 @@ class VectorReader(ABC):
         """Return a document's chunks in their order, all with score 0; empty if it is not there."""
 
     @abstractmethod
+    def newest_position(self, source: str) -> int | None:
+        """Return the highest position of any change of a source that the store remembers, deletes included."""
+
+    @abstractmethod
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each source."""
 

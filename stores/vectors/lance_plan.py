@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from events.documents import Chunk, DocumentChange, DocumentUpdate
+from events.documents import Chunk, ChunkedDocument, DocumentChange, DocumentUpdate
 from events.errors import RejectedError
 from stores.vectors.lance_schema import DOCUMENT_ID, MARK_ID, Held
 
@@ -79,7 +79,6 @@ def _head(update: DocumentUpdate, before: Held | None, now: int) -> Held:
             applied_at=now,
         )
     manifest = tuple(chunk.id for chunk in document.chunks)
-    known = dict(zip(before.manifest, before.since, strict=True)) if before is not None else {}
     return Held(
         alive=True,
         source=change.source,
@@ -94,7 +93,24 @@ def _head(update: DocumentUpdate, before: Held | None, now: int) -> Held:
         metadata=change.metadata,
         fingerprint=change.fingerprint,
         manifest=manifest,
-        since=update.since or tuple(known.get(chunk_id, change.event_time) for chunk_id in manifest),
+        since=_since(update, before),
+    )
+
+
+def _since(update: DocumentUpdate, before: Held | None) -> tuple[int, ...]:
+    """Return since when each chunk is in the document.
+
+    What the diff calls fresh is as old as it says, but for a diff that knew nothing of the document: a store that does
+    knows better.
+    """
+    chunks, time = update.document.chunks, update.document.change.event_time
+    known = dict(zip(before.manifest, before.since, strict=True)) if before is not None else {}
+    if not update.since:
+        return tuple(known.get(chunk.id, time) for chunk in chunks)
+    fresh = set() if update.anew else set(update.fresh)
+    return tuple(
+        moment if chunk.id in fresh else known.get(chunk.id, moment)
+        for chunk, moment in zip(chunks, update.since, strict=True)
     )
 
 
@@ -103,20 +119,33 @@ def check_update(update: DocumentUpdate, dimension: int) -> None:
 
     :raises RejectedError: Naming the document, what is wrong with it, and the remedy.
     """
-    document, change = update.document, update.document.change
+    document = update.document
+    check_document(document)
+    name = ascii(document.change.document)
+    if len(update.since) not in {0, len(document.chunks)}:
+        problem = f"{len(document.chunks)} chunks, but {len(update.since)} times of them"
+        _reject(f"document {name} has {problem}", "give each chunk one")
+    if not all(-_INT64 <= number < _INT64 for number in update.since):
+        _reject(f"document {name} has a time beyond 64 bits", "correct it at the source")
+    for chunk_id, vector in update.vectors.items():
+        check_vector(name, chunk_id, vector, dimension)
+
+
+def check_document(document: ChunkedDocument) -> None:
+    """Refuse a document that no store can hold.
+
+    :raises RejectedError: Naming the document, what is wrong with it, and the remedy.
+    """
+    change = document.change
     name = ascii(change.document)
     ids = [chunk.id for chunk in document.chunks]
     if len(set(ids)) != len(ids):
         twice = next(chunk_id for chunk_id in ids if ids.count(chunk_id) > 1)
         _reject(f"document {name} names chunk {twice!r} twice", "give each occurrence of a text its own id")
-    if len(update.since) not in {0, len(ids)}:
-        _reject(f"document {name} has {len(ids)} chunks, but {len(update.since)} times of them", "give each chunk one")
     if any(chunk_id.startswith((DOCUMENT_ID, MARK_ID)) for chunk_id in ids):
         _reject(f"document {name} has a chunk whose id begins with 'doc:' or 'mark:'", "use a hash as the id")
-    if not all(-_INT64 <= number < _INT64 for number in (change.position, change.event_time, *update.since)):
+    if not all(-_INT64 <= number < _INT64 for number in (change.position, change.event_time)):
         _reject(f"document {name} has a position or time beyond 64 bits", "correct it at the source")
-    for chunk_id, vector in update.vectors.items():
-        check_vector(name, chunk_id, vector, dimension)
     texts = [change.source, change.uri, document.title, change.title, document.language, change.media_type]
     texts += [change.fingerprint, *change.audience, *change.metadata, *change.metadata.values(), *ids]
     for chunk in document.chunks:

@@ -122,6 +122,16 @@ class LanceReader(VectorReader):
         return self._read(work, [])
 
     @override
+    def newest_position(self, source: str) -> int | None:
+        """Return the highest position of any change of a source that the store remembers, deletes included."""
+        import pyarrow.compute as pc
+
+        rows = f"{begins('id', DOCUMENT_ID)} AND source = {literal(source)}"
+        found = self._read(lambda _, table: table.search().where(rows).select(["position"]).to_arrow(), None)
+        newest = None if found is None else pc.max(found["position"]).as_py()
+        return None if newest is None else int(newest)
+
+    @override
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each source."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def test_the_documents_are_those_of_the_recorded_final_state(plain: dict[str, ob
     documents = plain["documents"]
     assert isinstance(documents, dict)
     assert set(documents) == {f"documents/{uri}" for uri in expected}
-    assert all(hashlib.sha256(uri.encode()) and documents[f"documents/{uri}"]["pieces"] for uri in expected)
+    assert all(document["pieces"] for document in documents.values())
 
 
 def test_a_second_replay_changes_nothing(tmp_path: Path, plain: dict[str, object]) -> None:

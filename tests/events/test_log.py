@@ -15,12 +15,16 @@ from events.log import LogRecord, as_replay, original_of
 def test_a_replayed_record_unwraps_to_the_original() -> None:
     record = LogRecord("documents", 3, 170, 5, b"key", b"value", {"trace": "7"})
     arrived = msgspec.structs.replace(as_replay(record), stream="replay.knowledge", partition=0, offset=9)
-    assert original_of(arrived) == record
+    assert original_of(arrived, "knowledge") == record
 
 
 def test_a_record_that_is_no_replay_is_itself() -> None:
-    record = LogRecord("documents", 3, 170, 5, b"key", None, {"headrace-stream": "x", "headrace-offset": "no number"})
-    assert original_of(record) is record
+    headers = {"headrace-stream": "x", "headrace-partition": "0", "headrace-offset": "1"}
+    forged = LogRecord("partner", 3, 170, 5, b"key", None, headers)
+    assert original_of(forged, "knowledge") is forged
+    for offset in ("no number", "-1", "9" * 30):
+        broken = LogRecord("replay.knowledge", 0, 170, 5, b"key", None, {**headers, "headrace-offset": offset})
+        assert original_of(broken, "knowledge") is broken
 
 
 def test_times_are_written_in_utc_to_the_millisecond() -> None:

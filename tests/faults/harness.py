@@ -44,18 +44,20 @@ class FlowUnderTest:
         _finish(cluster)
         return self.content(data)
 
-    def run_killed(self, data: Path, moments: list[float]) -> Any:
-        """Kill the flow (-9) once at each moment, in seconds after its input begins to be read, then let it end.
+    def run_killed(self, data: Path, moments: list[float]) -> tuple[Any, int]:
+        """Kill the flow (-9) once at each moment, in seconds after its first commit of that run, then let it end.
 
-        Returns the content. A run that ends before its moment counts as survived: there is nothing left to kill.
+        Returns the content, and how many kills met a living flow: one that has ended before cannot be killed.
         """
         chance = random.Random(len(moments))
+        kills = 0
         for moment in moments:
             cluster = self._start(data, recovery=True)
             if _wait_for_work(cluster, data, moment):
                 os.kill(chance.choice(cluster).pid, signal.SIGKILL)
+                kills += 1
             _reap(cluster)
-        return self.run(data)
+        return self.run(data), kills
 
     def _start(self, data: Path, *, recovery: bool) -> list[subprocess.Popen[bytes]]:
         data.mkdir(parents=True, exist_ok=True)

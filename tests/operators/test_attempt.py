@@ -68,3 +68,8 @@ def test_results_before_a_failure_inside_one_event_do_not_hide_it() -> None:
 
     results = try_each("flow", "step", [1], one_then_fail, record_of)
     assert [type(result) for result in results] == [DeadLetter]
+
+
+def test_what_goes_on_instead_of_a_failed_event_comes_beside_its_dead_letter() -> None:
+    results = try_each("flow", "halve", [4, 3], halves, record_of, instead=lambda number: (-number,))
+    assert [result if isinstance(result, int) else type(result) for result in results] == [2, 2, DeadLetter, -3]

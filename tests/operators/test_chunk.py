@@ -187,6 +187,13 @@ def test_ids_depend_on_document_heading_text_and_occurrence_only() -> None:
     assert all(len(name) == 32 and int(name, 16) >= 0 for name in one)
 
 
+@pytest.mark.parametrize(
+    "text", ["Notes\n\nHello there.\n\n# Notes\n\nHello there.", "# A > B\n\nsame\n\n# A\n\n## B\n\nsame"]
+)
+def test_pieces_that_look_the_same_to_the_model_have_ids_of_their_own(text: str) -> None:
+    assert len(ids(text)) == len(set(ids(text))) > 1
+
+
 def test_what_is_written_otherwise_has_another_id_even_if_it_means_the_same() -> None:
     # The store shows what the document says now, to the letter; the embedding cache knows that it means the same.
     assert ids("# One\n\nA paragraph, wrapped.") != ids("# One\n\nA paragraph,\nwrapped.")

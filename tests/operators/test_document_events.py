@@ -18,7 +18,9 @@ def media_type_of(uri: str) -> str | None:
     return "text/markdown" if uri.endswith(".md") else None
 
 
-def decode(value: bytes | None, *, key: bytes | None = None, headers: dict[str, str] | None = None) -> DocumentChange:
+def decode(
+    value: bytes | None, *, key: bytes | None = b"a.md", headers: dict[str, str] | None = None
+) -> DocumentChange:
     record = LogRecord("documents", 0, 70, 1_000, key, value, headers or {})
     return decode_document(record, media_type_of, max_bytes=100)
 
@@ -36,7 +38,8 @@ def test_all_fields_are_read() -> None:
             audience=["staff"],
             metadata={"owner": "fares"},
             moved="fares/old.md",
-        )
+        ),
+        key=b"fares/light.md",
     )
     assert change == DocumentChange(
         "documents",
@@ -56,11 +59,13 @@ def test_all_fields_are_read() -> None:
 
 def test_the_position_of_the_event_goes_before_the_offset() -> None:
     assert decode(event(uri="a.md", content="", position=5)).position == 5
+    assert decode(event(uri="a.md", content="", position=5), key=b"another key").position == 5
+    assert decode(event(uri="a.md", content="")).position == 70
 
 
 def test_binary_content_travels_as_base64() -> None:
     content = base64.b64encode(b"%PDF\x00").decode()
-    change = decode(event(uri="a.pdf", content_b64=content, media_type="application/pdf"))
+    change = decode(event(uri="a.pdf", content_b64=content, media_type="application/pdf"), key=b"a.pdf")
     assert (change.content, change.media_type) == (b"%PDF\x00", "application/pdf")
 
 
@@ -88,7 +93,9 @@ def test_unknown_fields_are_left_to_their_sender() -> None:
         (b'{"uri": "/etc/passwd", "content": "x"}', "leads out"),
         (b'{"uri": "a\\u0000.md", "content": "x"}', "not printable"),
         (b'{"uri": "", "content": "x"}', "names no document"),
-        (b'{"uri": "a.xyz", "content": "x"}', "no media type"),
+        (b'{"uri": "a.xyz", "content": "x", "position": 1}', "no media type"),
+        (b'{"uri": "b.md", "content": "x"}', "key is not the uri"),
+        (b'{"uri": "a.md", "content": "x", "position": 9223372036854775808}', "`$.position`"),
         (event(uri="a.md", content="x" * 101), "over the limit of 100"),
         (event(uri="a" * 2000, content="x"), "2000 characters"),
         (b'{"uri": "a.md", "content": "' + b"\xff" + b'"}', "UTF-8"),
@@ -108,4 +115,4 @@ def test_a_broken_line_of_the_log_keeps_its_reason() -> None:
 
 def test_a_tombstone_without_a_key_is_refused() -> None:
     with pytest.raises(RejectedError, match="names no document"):
-        decode(None)
+        decode(None, key=None)

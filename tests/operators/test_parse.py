@@ -175,6 +175,21 @@ def test_front_matter_that_cannot_be_read_rejects_its_document(front: str) -> No
     assert rejection(f"---\n{front}\n---\nText.").detail.startswith("its front matter cannot be read: ")
 
 
+@pytest.mark.parametrize("front", ["audience:staff", "audience:[staff]", "'audience' :staff", "Audience:staff"])
+def test_an_audience_that_yaml_does_not_see_rejects_its_document(front: str) -> None:
+    assert "front matter" in rejection(f"---\n{front}\n---\nText.").detail
+
+
+def test_an_audience_behind_an_empty_line_of_front_matter_that_is_never_closed_rejects_its_document() -> None:
+    assert "not closed" in rejection("---\ntitle: x\n\naudience: [staff]\n\nText.").detail
+
+
+def test_escaped_surrogates_in_front_matter_become_the_characters_that_they_stand_for() -> None:
+    found = parsed('---\ntitle: "\\ud83d\\ude00 fares"\nauthor: "\\ud83d"\n---\nText.')
+    assert found.title == "\U0001f600 fares"
+    assert found.metadata["author"] == "\ufffd"
+
+
 def test_front_matter_that_is_never_closed_rejects_its_document() -> None:
     assert "not closed" in rejection("---\ntitle: A\naudience: staff\n\nText.").detail
     assert "not closed" in rejection("---\naudience: staff\n" + "a: b\n" * 300 + "---\n").detail

@@ -50,12 +50,23 @@ def test_a_letter_that_was_handed_back_waits_again_when_it_fails_again(tmp_path:
     clock = Hands()
     store = DeadLetters(tmp_path / "letters.sqlite3", clock)
     store.write([letter(3)])
-    store.mark_replayed([store.list()[0].id])
+    store.mark_replayed(store.list())
     assert store.list() == []
     assert len(store.list(replayed=True)) == 1
     assert store.counts() == {}
     clock.now = 2_000
     store.write([letter(3)])
+    assert [kept.failed_at for kept in store.list()] == [2_000]
+
+
+def test_a_letter_that_fails_again_before_it_is_noted_as_handed_back_still_waits(tmp_path: Path) -> None:
+    clock = Hands()
+    store = DeadLetters(tmp_path / "letters.sqlite3", clock)
+    store.write([letter(3)])
+    handed_back = store.list()
+    clock.now = 2_000
+    store.write([letter(3)])
+    store.mark_replayed(handed_back)
     assert [kept.failed_at for kept in store.list()] == [2_000]
 
 

@@ -283,7 +283,7 @@ def test_without_recovery_positions_count_on_from_what_the_store_has_noted(root:
     (root / "a.md").write_text("a")
     for known, offset, expected in (({}, 0, 1), ({}, 8, 8), ({"b.md": Known("", 11)}, 8, 12)):
         out: list[DocumentBatch] = []
-        run_main(flow_over(root, out, known=lambda _, known=known: known, offset=lambda _, offset=offset: offset))
+        run_main(flow_over(root, out, known=lambda _, known=known: known, after=lambda _, offset=offset: offset))
         assert next(change.position for batch in out for change in batch.changes) == expected
 
 

@@ -64,7 +64,7 @@ class PartitionReader:
             end = ahead.find(b"\n", max(at, self._searched - base))
             while end >= 0:
                 if end - at > longest:
-                    records.append(self._too_long(ahead[at : at + lines.KEPT_BYTES], base + at, end - at))
+                    records.append(self._too_long(ahead[at : min(end, at + lines.KEPT_BYTES)], base + at, end - at))
                 elif (record := decode(ahead[at:end], stream, partition, base + at)) is not None:
                     records.append(record)
                 at = end + 1

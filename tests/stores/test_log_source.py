@@ -473,7 +473,7 @@ def test_a_place_that_retention_has_removed_stops_the_flow_with_the_remedy(tmp_p
     log.retain("orders", 100)
     oldest = log.bounds("orders", 0)[0]
     slot = the_slot(source(log, "orders"), "orders", state={"orders/0": (0, None)})
-    with pytest.raises(StoreError, match=rf"begins at offset {oldest}.*on_expired='oldest'"):
+    with pytest.raises(StoreError, match=rf"begins at offset {oldest}.*on_expired to 'oldest'"):
         slot.next_batch()
 
 

@@ -59,9 +59,7 @@ def edits(folder: Path) -> dict[str, Callable[[], object]]:
 
     def at_the_top(text: str) -> str:
         title, _, rest = text.partition("\n\n")
-        return (
-            f"{title}\n\nA new opening paragraph, put before all others.\n\n## News\n\nSomething new today.\n\n{rest}"
-        )
+        return f"{title}\n\nA new opening paragraph, put before all others.\n\n{rest}"
 
     return {
         "append a paragraph": lambda: rewrite(lambda text: f"{text.rstrip()}\n\nOne more closing paragraph.\n"),

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.corpus import Corpus
 from benchmarks.flow import RunningFlow
+from stores.embedders.cache import EmbeddingCache
 
 AIMS = {
     "append a paragraph": 1,
@@ -37,8 +37,8 @@ AIMS = {
 
 def embedded(data: Path) -> int:
     """Return how many texts have been embedded so far."""
-    with contextlib.closing(sqlite3.connect(data / "embeddings.sqlite3")) as connection:
-        return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+    with contextlib.closing(EmbeddingCache(data / "embeddings.sqlite3")) as cache:
+        return cache.count()
 
 
 def edits(folder: Path) -> dict[str, Callable[[], object]]:

@@ -61,6 +61,10 @@ class EmbeddingCache:
         """Return what is kept under `keys`; absent ones are left out."""
         return self._guarded(lambda: self._get(keys), {})
 
+    def count(self) -> int:
+        """Return how many entries there are."""
+        return self._guarded(lambda: int(self._open().execute("SELECT count(*) FROM entries").fetchone()[0]), 0)
+
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Keep `entries`, in place of what is under the same keys. Where that is impossible, warn once."""
         items = list(entries.items())

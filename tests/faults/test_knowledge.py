@@ -55,7 +55,7 @@ def test_a_real_history_leaves_exactly_its_final_documents(real_data: Path, tmp_
     assert pieces_of(found) == expected_pieces(real_data, texts)
 
     moments = seeded_moments(seed=11, count=KILLS, longest=1.3)
-    killed, kills = knowledge(tmp_path / "log", batch=6).run_killed(tmp_path / "killed", moments)
+    killed, kills = knowledge(tmp_path / "log", batch=4).run_killed(tmp_path / "killed", moments)
     assert killed == found
     assert kills == KILLS
 

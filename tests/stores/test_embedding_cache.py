@@ -360,6 +360,15 @@ def test_threads_share_a_cache(opened: Opened, path: Path) -> None:
     assert cached.embedded == cached.misses
 
 
+def test_entries_are_counted(path: Path) -> None:
+    cache = EmbeddingCache(path)
+    assert cache.count() == 0
+    cache.put({b"a": b"1", b"b": b"2"})
+    cache.put({b"b": b"3"})
+    assert cache.count() == 2
+    cache.close()
+
+
 @pytest.mark.parametrize(("folds", "embedded"), [(True, 1), (False, 2)])
 def test_a_paragraph_wrapped_anew_is_embedded_again_only_for_a_model_that_tells_it_apart(
     opened: Callable[..., CachedEmbedder], folds: bool, embedded: int

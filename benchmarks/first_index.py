@@ -7,7 +7,6 @@ from nothing: no store, no cache. The bare model gets all chunk texts at once an
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -61,7 +60,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    embedder = choose_embedder(os.environ.get("HEADRACE_EMBEDDING__BACKEND", "auto"), 0)  # type: ignore[arg-type]  # checked there
+    settings = load().embedding
+    embedder = choose_embedder(settings.backend, settings.threads)
     embedder.embed(["load the model before the clock runs"])
     flow_seconds, bare_seconds = [], []
     texts: list[str] = []

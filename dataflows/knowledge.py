@@ -10,7 +10,7 @@ with or without its recovery state and end in the same content.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import bytewax.operators as op
@@ -37,8 +37,8 @@ from stores.documents.batch import DocumentBatch, Known
 from stores.documents.folder import FolderSource
 from stores.documents.requests import ReplayRequests
 from stores.embedders.base import Embedder
-from stores.embedders.cache import CachedEmbedder, EmbeddingCache
-from stores.embedders.choose import choose_embedder
+from stores.embedders.cache import CachedEmbedder
+from stores.embedders.choose import open_embedder
 from stores.log.base import Log
 from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
@@ -62,10 +62,7 @@ def build(settings: Settings) -> Dataflow:
     """
     log = open_log(settings)
     reader = LanceReader(settings.vectors_dir)
-    embedder = CachedEmbedder(
-        choose_embedder(settings.embedding.backend, settings.embedding.threads),
-        EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
-    )
+    embedder = open_embedder(settings)
     prepare = Preparation(settings, embedder)
     applied = functools.cache(lambda: {(mark.source, mark.partition): mark.offset for mark in reader.applied()})
 
@@ -84,7 +81,7 @@ def build(settings: Settings) -> Dataflow:
     embedded = embed("embed", updates, embedder.embed_bytes)
 
     folder_marks = op.map("folder_marks", folders, _mark)
-    log_marks = op.flat_map("log_marks", records, _log_mark)
+    log_marks = op.map("log_marks", records, _mark)
     arriving: Any = op.merge("arriving", embedded, folder_marks, log_marks)
     op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(_store(settings, embedder)))
 
@@ -209,12 +206,8 @@ def _store(settings: Settings, embedder: CachedEmbedder) -> Callable[[], Documen
     return open_writer
 
 
-def _mark(batch: DocumentBatch) -> Mark:
+def _mark(batch: DocumentBatch | LogBatch) -> Mark:
     return batch.mark
-
-
-def _log_mark(batch: LogBatch) -> Sequence[Mark]:
-    return (batch.mark,)
 
 
 def _one_key(item: DocumentUpdate | Mark | DeadLetter) -> str:

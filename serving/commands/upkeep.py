@@ -27,15 +27,11 @@ def reindex() -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from stores.embedders.cache import CachedEmbedder, EmbeddingCache
-    from stores.embedders.choose import choose_embedder
+    from stores.embedders.choose import open_embedder
     from stores.vectors.lance_reindex import reindex as rebuild
 
     settings = load()
-    embedder = CachedEmbedder(
-        choose_embedder(settings.embedding.backend, settings.embedding.threads),
-        EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes),
-    )
+    embedder = open_embedder(settings)
     bar = Progress(console=Console(stderr=True))
     task = bar.add_task("reindex", total=None)
 

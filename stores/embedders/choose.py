@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from typing import Literal
 
 from stores.embedders.base import Embedder
+from stores.embedders.cache import CachedEmbedder, EmbeddingCache
+from stores.settings import Settings
 
 Backend = Literal["auto", "openvino", "sentence-transformers", "hashing"]
 
@@ -30,3 +32,9 @@ def choose_embedder(backend: Backend = "auto", threads: int = 0) -> Embedder:
     from stores.embedders.sentence import SentenceTransformersEmbedder
 
     return SentenceTransformersEmbedder(threads)
+
+
+def open_embedder(settings: Settings) -> CachedEmbedder:
+    """Return the embedder of `settings` behind its cache, nothing of either opened yet."""
+    embedder = choose_embedder(settings.embedding.backend, settings.embedding.threads)
+    return CachedEmbedder(embedder, EmbeddingCache(settings.cache_path, settings.embedding.cache_megabytes))

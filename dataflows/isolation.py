@@ -22,7 +22,7 @@ import msgspec
 
 from events.documents import DocumentChange
 from events.errors import HeadraceError, RejectedError
-from operators.parse import ISOLATED, ParsedDocument, bare_media_type, parse
+from operators.documents.parse import ISOLATED, ParsedDocument, bare_media_type, parse
 
 _HEADER = struct.Struct("<Q")
 _START_SECONDS = 120.0

@@ -27,11 +27,11 @@ from events.errors import RejectedError
 from events.log import LogRecord, Mark, original_of, replay_stream
 from operators.attempt import attempt
 from operators.buckets import bucketed
-from operators.chunk import chunk_document
-from operators.diff import DocumentDiff
-from operators.document_events import decode_document
-from operators.embed import embed
-from operators.parse import media_type_of
+from operators.documents.chunk import chunk_document
+from operators.documents.decode import decode_document
+from operators.documents.diff import DocumentDiff
+from operators.documents.embed import embed
+from operators.documents.parse import media_type_of
 from stores.dead_letters import DeadLetters
 from stores.documents.batch import DocumentBatch, Known
 from stores.documents.folder import FolderSource

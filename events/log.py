@@ -34,6 +34,7 @@ class Mark(msgspec.Struct, frozen=True):
     :arg caught_up: Whether there was nothing more to read at `read_at`.
     :arg done: Events emitted of a first scan, for progress bars; 0 outside one.
     :arg total: Events that the first scan will emit; 0 outside one.
+    :arg positions: For each database whose events were among those emitted, the highest position of them.
     """
 
     source: str
@@ -44,13 +45,15 @@ class Mark(msgspec.Struct, frozen=True):
     caught_up: bool
     done: int = 0
     total: int = 0
+    positions: dict[str, tuple[int, ...]] = {}
 
 
 class Applied(msgspec.Struct, frozen=True):
     """Up to where a store has taken in one partition of a source, and when: its freshness.
 
     Everything before `offset` is in the store. `read_at` and `applied_at` are in milliseconds since
-    1970-01-01 UTC. While `caught_up`, the store knew at `read_at` all that the source had.
+    1970-01-01 UTC. While `caught_up`, the store knew at `read_at` all that the source had. `positions` holds, for
+    each database whose events the partition has brought, the highest position among them.
     """
 
     source: str
@@ -60,6 +63,7 @@ class Applied(msgspec.Struct, frozen=True):
     read_at: int
     caught_up: bool
     applied_at: int
+    positions: dict[str, tuple[int, ...]] = {}
 
 
 _INT64 = 2**63

@@ -9,9 +9,9 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -112,6 +112,132 @@ class KnowledgeSettings(Section):
         return self
 
 
+class RowSettings(Section):
+    """`[rows]`: the row store."""
+
+    backend: Literal["sqlite", "postgres"] = Field("sqlite", description="where live tables are kept")
+    dsn: SecretStr | None = Field(
+        None, description="PostgreSQL's connection string; only by variable, as it may hold a password"
+    )
+    db_schema: str = Field("headrace", description="PostgreSQL schema that belongs to Headrace alone")
+
+    @field_validator("db_schema")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return checked_table(value)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> RowSettings:
+        if self.backend == "postgres" and self.dsn is None:
+            message = "rows.backend is 'postgres', but there is no connection string; set HEADRACE_ROWS__DSN"
+            raise ValueError(message)
+        return self
+
+
+class ChangeStreamSettings(Section):
+    """`[[tables.streams]]`: one stream of change events."""
+
+    name: str = Field(description="name of the stream on the log")
+    format: Literal["auto", "debezium", "debezium-flat", "dms", "dynamodb", "maxwell", "headrace"] = Field(
+        "auto", description="how its events are written; `auto` looks at each"
+    )
+    source: str = Field("", description="name of the source; default: what the events say, else the stream's name")
+    generation: int = Field(
+        0, ge=0, le=2**31, description="raise it when the source's positions begin anew, as after a restored backup"
+    )
+    table: str = Field("", description="table of events that do not name one")
+    tombstones: Literal["auto", "ignore", "delete"] = Field(
+        "auto", description="what a record without a value is: nothing, or a delete; `auto`: what the format says"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return checked_name(value)
+
+
+class LiveTableSettings(Section):
+    """`[[tables.live]]`: one live table."""
+
+    name: str = Field(description="its name here: lower-case letters, digits and underscores")
+    table: str = Field(description="the table as its source names it, such as `public.flights`")
+    source: str = Field("", description="take it from this source only; default: from any")
+    key: tuple[str, ...] = Field((), description="columns of its primary key, where events do not name them")
+    initiator: str = Field("", description="column that holds who changed the row")
+    columns: dict[str, str] = Field({}, description="encodings that events do not tell, by column: `date-days`, ...")
+    ttl_seconds: float | None = Field(None, gt=0, description="age from which on a row answers unknown")
+    index: tuple[str, ...] = Field((), description="columns by which rows are looked up often")
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return checked_table(value)
+
+
+class GuardSettings(Section):
+    """`[tables.guard]`: holds back deletes when too much of a table disappears at once."""
+
+    share: float = Field(0.5, gt=0, le=1, description="share of a table's rows; 1 turns the guard off")
+    window_seconds: float = Field(60.0, ge=1, description="of event time, within which they disappear")
+    rows: int = Field(100, ge=1, description="fewer deletes than this in a window are never held back")
+
+
+class TablesSettings(Section):
+    """`[tables]`: the tables flow."""
+
+    streams: tuple[ChangeStreamSettings, ...] = Field((), description="`[[tables.streams]]`: where changes come from")
+    live: tuple[LiveTableSettings, ...] = Field((), description="`[[tables.live]]`: the live tables")
+    others: Literal["reject", "ignore"] = Field(
+        "reject", description="events of tables that are not live: dead letters, or passed over"
+    )
+    guard: GuardSettings = GuardSettings()
+    batch_size: int = Field(1000, ge=1, le=100_000, description="events that are decoded and stored at once")
+    max_event_bytes: int = Field(10 * 2**20, ge=1024, description="larger events become dead letters")
+    tombstone_days: float = Field(7.0, gt=0, description="event time for which deletes are remembered")
+    heartbeat_seconds: float = Field(1.0, gt=0, description="how often an idle stream confirms that it is idle")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> TablesSettings:
+        for what, names in (
+            ("streams", [stream.name for stream in self.streams]),
+            ("live tables", [live.name for live in self.live]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                message = f"two {what} are named {twice[0]!r}; give each its own name"
+                raise ValueError(message)
+        taken = [(live.source, live.table) for live in self.live]
+        twice_taken = sorted({table for source, table in taken if taken.count((source, table)) > 1})
+        if twice_taken:
+            message = f"two live tables are made of {twice_taken[0]!r}; one is enough"
+            raise ValueError(message)
+        return self
+
+    def live_of(self, source: str, table: str) -> LiveTableSettings | None:
+        """Return the live table that `table` of `source` belongs to: as its full name says, else its last part."""
+        short = table.rpartition(".")[2]
+        for wanted in ((source, table), ("", table), (source, short), ("", short)):
+            for live in self.live:
+                if (live.source, live.table) == wanted:
+                    return live
+        return None
+
+
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_OURS = ("headrace_", "row_", "sqlite_", "pg_")
+
+
+def checked_table(value: str) -> str:
+    """Return `value` if it can name a live table.
+
+    :raises ValueError: When it has other than lower-case letters, digits and underscores, or begins as ours do.
+    """
+    if not _TABLE.fullmatch(value) or value.startswith(_OURS):
+        message = f"{value!r} cannot name a table; use lower-case letters, digits and '_', not beginning with {_OURS}"
+        raise ValueError(message)
+    return value
+
+
 def checked_name(value: str) -> str:
     """Return `value` if it can name a source or a stream.
 
@@ -137,6 +263,8 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     vectors: VectorSettings = VectorSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
+    rows: RowSettings = RowSettings()
+    tables: TablesSettings = TablesSettings()
 
     @property
     def log_dir(self) -> Path:
@@ -152,6 +280,11 @@ class Settings(BaseSettings):
     def cache_path(self) -> Path:
         """File of the embedding cache."""
         return self.data_dir / "embeddings.sqlite3"
+
+    @property
+    def tables_path(self) -> Path:
+        """File of the live tables, where SQLite keeps them."""
+        return self.data_dir / "tables.sqlite3"
 
     @property
     def dead_letters_path(self) -> Path:
@@ -178,6 +311,7 @@ def load(**overrides: Any) -> Settings:
     :raises SettingsError: With one line that names the key, what is wrong with it, and the fix.
     """
     _refuse_unknown_variables()
+    _refuse_secrets_in_file()
     named = os.environ.get("HEADRACE_CONFIG")
     if named and not Path(named).is_file():
         detail = f"HEADRACE_CONFIG names {named!r}, which is not a file"
@@ -202,6 +336,13 @@ def _refuse_unknown_variables() -> None:
             raise _unknown(name, sorted(known))
 
 
+def _refuse_secrets_in_file() -> None:
+    path = Path(os.environ.get("HEADRACE_CONFIG", "headrace.toml"))
+    if path.is_file() and re.search(r"^\s*(rows\.)?dsn\s*=", path.read_text(encoding="utf-8", errors="replace"), re.M):
+        detail = f"{path} holds a connection string"
+        raise SettingsError(detail, "set it by HEADRACE_ROWS__DSN instead: secrets do not belong into files")
+
+
 def _explain(error: ValidationError) -> SettingsError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -221,7 +362,8 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
         if isinstance(part, int):
             continue
         annotation = model.model_fields[part].annotation
-        model = FolderSettings if part == "folders" else annotation
+        # `tuple[X, ...]` stands for a list of tables of the file.
+        model = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
     return list(model.model_fields)
 
 

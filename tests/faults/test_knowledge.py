@@ -11,8 +11,8 @@ import pytest
 
 from events.documents import DocumentChange
 from events.log import LogRecord
-from operators.chunk import chunk_document
-from operators.parse import media_type_of, parse
+from operators.documents.chunk import chunk_document
+from operators.documents.parse import media_type_of, parse
 from stores.embedders.choose import choose_embedder
 from stores.log.files import FileLog
 from tests.dataflows.knowledge_content import content

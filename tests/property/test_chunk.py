@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events.documents import Chunk
-from operators.chunk import chunk_document
-from operators.markdown import blocks
-from operators.parse import ParsedDocument
-from operators.sentences import sentence_spans
+from operators.documents.chunk import chunk_document
+from operators.documents.markdown import blocks
+from operators.documents.parse import ParsedDocument
+from operators.documents.sentences import sentence_spans
 
 EXAMPLES = 80
 MANY = 3000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.documents import Chunk, ChunkedDocument, DocumentChange, DocumentUpdate
-from operators.diff import DocumentDiff
+from operators.documents.diff import DocumentDiff
 
 Version = tuple[int, "list[int] | None"]
 

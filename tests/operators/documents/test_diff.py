@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.diff import DAY, DocumentDiff
+from operators.documents.diff import DAY, DocumentDiff
 from tests.property.test_diff import document
 
 

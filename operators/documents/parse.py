@@ -15,10 +15,10 @@ import msgspec
 
 from events.documents import DocumentChange
 from events.errors import RejectedError
-from operators.formats import Extract, read_docx, read_html, read_pdf
-from operators.front_matter import FrontMatter, split_front_matter
-from operators.language import detect
-from operators.markdown import first_heading
+from operators.documents.formats import Extract, read_docx, read_html, read_pdf
+from operators.documents.front_matter import FrontMatter, split_front_matter
+from operators.documents.language import detect
+from operators.documents.markdown import first_heading
 
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"

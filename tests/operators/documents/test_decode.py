@@ -11,7 +11,7 @@ import pytest
 from events.documents import DocumentChange
 from events.errors import RejectedError
 from events.log import LogRecord
-from operators.document_events import decode_document
+from operators.documents.decode import decode_document
 
 
 def media_type_of(uri: str) -> str | None:

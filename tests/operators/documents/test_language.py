@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from operators.language import detect
+from operators.documents.language import detect
 
 # The first article of the Universal Declaration of Human Rights, United Nations.
 TEXTS = {

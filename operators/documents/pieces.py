@@ -13,8 +13,8 @@ from typing import Literal
 
 import msgspec
 
-from operators.markdown import Block, blocks, is_fence, item_content, list_items, quote_content
-from operators.sentences import sentence_spans
+from operators.documents.markdown import Block, blocks, is_fence, item_content, list_items, quote_content
+from operators.documents.sentences import sentence_spans
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 TokenSpans = Callable[[str], list[tuple[int, int]]]

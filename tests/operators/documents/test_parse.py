@@ -9,7 +9,7 @@ import pytest
 
 from events.documents import DocumentChange
 from events.errors import RejectedError
-from operators.parse import DOCX, HTML, MARKDOWN, PDF, PLAIN, ParsedDocument, media_type_of, parse
+from operators.documents.parse import DOCX, HTML, MARKDOWN, PDF, PLAIN, ParsedDocument, media_type_of, parse
 
 
 def change(content: bytes | str | None, media_type: str = MARKDOWN, **fields: object) -> DocumentChange:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from events.documents import DocumentUpdate
-from operators.diff import DocumentDiff
-from operators.embed import fold, with_vectors
+from operators.documents.diff import DocumentDiff
+from operators.documents.embed import fold, with_vectors
 from tests.property.test_diff import document
 
 

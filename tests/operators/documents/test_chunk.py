@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from events.documents import Chunk
-from operators.chunk import chunk_document
-from operators.markdown import blocks, sections
-from operators.parse import ParsedDocument
-from operators.sentences import sentence_spans
+from operators.documents.chunk import chunk_document
+from operators.documents.markdown import blocks, sections
+from operators.documents.parse import ParsedDocument
+from operators.documents.sentences import sentence_spans
 
 HISTORY = Path(__file__).parents[3] / "shared/data/dochist_fastapi_en"
 realdata = pytest.mark.realdata

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from events.documents import Chunk, embedded_text
-from operators.markdown import Block, Heading, Section, paragraphs, sections
-from operators.parse import ParsedDocument
-from operators.pieces import CHARACTERS_PER_TOKEN, CountTokens, Piece, TokenSpans, Wrap, fit, weigh, whole
+from operators.documents.markdown import Block, Heading, Section, paragraphs, sections
+from operators.documents.parse import ParsedDocument
+from operators.documents.pieces import CHARACTERS_PER_TOKEN, CountTokens, Piece, TokenSpans, Wrap, fit, weigh, whole
 
 _SMALLEST_FILL = 0.5
 _SMALLEST_REST = 0.25

@@ -1,0 +1,1 @@
+"""Change events of databases: decoded from every format into one, and put into order."""

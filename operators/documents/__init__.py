@@ -1,0 +1,1 @@
+"""Documents: decoded, parsed, cut into chunks, compared with what was known, embedded."""

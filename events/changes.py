@@ -93,6 +93,19 @@ class Sighting(msgspec.Struct, frozen=True):
     last: int
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """The user's word on deletes that the mass-delete guard holds back; remembered, so it may also come before them.
+
+    :arg table: The live table.
+    :arg slice: Number of the slice of event time: `as_of` of the deletes // the guard's window, both in milliseconds.
+    :arg verdict: `release` lets them take effect, `discard` keeps the rows.
+    """
+
+    table: str
+    slice: int
+    verdict: Literal["release", "discard"]
+
+
 class Standing(msgspec.Struct, frozen=True):
     """Where an event stands among those of its row: all that deciding about the newest needs."""
 

@@ -53,7 +53,8 @@ class Applied(msgspec.Struct, frozen=True):
 
     Everything before `offset` is in the store. `read_at` and `applied_at` are in milliseconds since
     1970-01-01 UTC. While `caught_up`, the store knew at `read_at` all that the source had. `positions` holds, for
-    each database whose events the partition has brought, the highest position among them.
+    each database whose events the partition has brought, the highest position among them; `reached`, when the
+    partition was read up to there (ms since epoch).
     """
 
     source: str
@@ -64,6 +65,7 @@ class Applied(msgspec.Struct, frozen=True):
     caught_up: bool
     applied_at: int
     positions: dict[str, tuple[int, ...]] = {}
+    reached: dict[str, int] = {}
 
 
 _INT64 = 2**63
@@ -73,6 +75,11 @@ _STREAM, _PARTITION, _OFFSET = "headrace-stream", "headrace-partition", "headrac
 def replay_stream(flow: str) -> str:
     """Name of the stream on which `flow` takes in events that it had given up."""
     return f"replay.{flow}"
+
+
+def control_stream(flow: str) -> str:
+    """Name of the stream on which `flow` takes in decisions of its user."""
+    return f"control.{flow}"
 
 
 def as_replay(record: LogRecord) -> LogRecord:

@@ -19,6 +19,7 @@ from typing_extensions import override
 
 BUCKETS = 4096
 """Number of state keys of every bucketed step. Part of the state's schema: never changes."""
+_KEYS = [f"{number:04d}" for number in range(BUCKETS)]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -33,7 +34,7 @@ Snapshot: TypeAlias = "tuple[int, dict[str, Entry], int | None]"
 def bucket_of(id_: str) -> str:
     """Return the state key of `id_`: the same in every process, on every machine, for ever."""
     digest = hashlib.blake2b(id_.encode(), digest_size=4).digest()
-    return f"{int.from_bytes(digest, 'big') % BUCKETS:04d}"
+    return _KEYS[int.from_bytes(digest, "big") % BUCKETS]
 
 
 class Bucket(ABC, Generic[V, W]):
@@ -44,7 +45,8 @@ class Bucket(ABC, Generic[V, W]):
     the watermark has moved on by more than `HORIZON`, so that what is forgotten depends on the events alone.
 
     :arg VERSION: Layout of the entries. A resumed bucket with another version goes through `migrate`.
-    :arg HORIZON: Milliseconds of event time that tombstones are remembered; None: for ever.
+    :arg HORIZON: Milliseconds of event time that tombstones are remembered; None: for ever. Settings may give another
+        one to `horizon`.
     """
 
     VERSION: ClassVar[int] = 1
@@ -53,6 +55,7 @@ class Bucket(ABC, Generic[V, W]):
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.watermark: int | None = None
+        self.horizon = self.HORIZON
         self._swept: int | None = None
 
     @abstractmethod
@@ -81,11 +84,12 @@ class Bucket(ABC, Generic[V, W]):
     def take(self, items: Iterable[tuple[str, V]]) -> list[W]:
         """Run `step` over `items` in order and forget what has expired."""
         out: list[W] = []
+        step, event_time, newest = self.step, self.event_time, self.watermark
         for id_, value in items:
-            out.extend(self.step(id_, value))
-            time = self.event_time(value)
-            if time is not None and (self.watermark is None or time > self.watermark):
-                self.watermark = time
+            out += step(id_, value)
+            time = event_time(value)
+            if time is not None and (newest is None or time > newest):
+                self.watermark = newest = time
         self._sweep()
         return out
 
@@ -100,12 +104,12 @@ class Bucket(ABC, Generic[V, W]):
 
     def _sweep(self) -> None:
         # Looking at all entries costs as much as there are: once per tenth of the horizon is enough.
-        if self.HORIZON is None or self.watermark is None:
+        if self.horizon is None or self.watermark is None:
             return
-        if self._swept is not None and self.watermark - self._swept < self.HORIZON // 10:
+        if self._swept is not None and self.watermark - self._swept < self.horizon // 10:
             return
         self._swept = self.watermark
-        before = self.watermark - self.HORIZON
+        before = self.watermark - self.horizon
         for id_ in [id_ for id_, entry in self.entries.items() if self.expired(entry, before)]:
             del self.entries[id_]
 
@@ -123,27 +127,50 @@ class _BucketLogic(StatefulBatchLogic[list[tuple[str, V]], W, Snapshot]):
         return self._bucket.snapshot()
 
 
-def group_by_bucket(items: Iterable[tuple[str, V]]) -> list[tuple[str, list[tuple[str, V]]]]:
-    """Gather `(id, value)` pairs into one list per bucket, order kept within each."""
+def _to_one(value: object) -> bool:
+    del value
+    return False
+
+
+def group_by_bucket(
+    items: Iterable[tuple[str, V]], to_all: Callable[[V], bool] = _to_one
+) -> list[tuple[str, list[tuple[str, V]]]]:
+    """Gather `(id, value)` pairs into one list per bucket, order kept within each.
+
+    A value that is `to_all` goes to every bucket: to that of its id as any other, to the rest under the empty id.
+    """
     groups: dict[str, list[tuple[str, V]]] = {}
     for id_, value in items:
-        groups.setdefault(bucket_of(id_), []).append((id_, value))
+        home = bucket_of(id_)
+        groups.setdefault(home, []).append((id_, value))
+        if to_all(value):
+            for key in _KEYS:
+                if key != home:
+                    groups.setdefault(key, []).append(("", value))
     return list(groups.items())
 
 
 @operator
-def bucketed(step_id: str, up: Stream[V], id_of: Callable[[V], str], make: Callable[[], Bucket[V, W]]) -> Stream[W]:
+def bucketed(
+    step_id: str,
+    up: Stream[V],
+    id_of: Callable[[V], str],
+    make: Callable[[], Bucket[V, W]],
+    to_all: Callable[[V], bool] = _to_one,
+) -> Stream[W]:
     """Keep state per id, in buckets.
 
     :arg step_id: Unique ID; part of the state's schema.
     :arg up: Stream. The values of one id keep their order if they come from one worker.
     :arg id_of: Returns the id of a value.
     :arg make: Makes the empty logic of one bucket.
+    :arg to_all: Tells which values concern every bucket, as what happens to a whole table: they go to all, to those
+        that are not of their id under the empty id.
     :returns: What the logic returned, the bucket gone.
     """
 
     def shim_group(values: list[V]) -> Iterable[tuple[str, list[tuple[str, V]]]]:
-        return group_by_bucket((id_of(value), value) for value in values)
+        return group_by_bucket(((id_of(value), value) for value in values), to_all)
 
     def shim_builder(state: Snapshot | None) -> _BucketLogic[V, W]:
         bucket = make()

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, letters, log, run, status, upkeep
+from serving.commands import ask, held, letters, log, run, status, tables, upkeep
 
 app = typer.Typer(
     name="headrace",
@@ -21,6 +21,8 @@ app = typer.Typer(
 
         headrace search "what is the cancellation fee?"
 
+    Operational tables come in as change events: [bold]headrace run tables[/bold], [bold]headrace table --help[/bold].
+
     All settings can stand in headrace.toml or in HEADRACE_… variables: see [bold]headrace settings[/bold].""",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -30,7 +32,9 @@ app = typer.Typer(
 run.register(app)
 ask.register(app)
 status.register(app)
+tables.register(app)
 upkeep.register(app)
+app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(log.app, name="log")
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from events.errors import SettingsError
 
-FLOWS = ("knowledge",)
+FLOWS = ("knowledge", "tables")
 """All flows, each a module of `dataflows`."""
 
 PREFIX = "HEADRACE_"

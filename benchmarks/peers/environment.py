@@ -1,4 +1,4 @@
-"""The peers' own virtual environment: made once, pinned, and never mixed with ours.
+"""The peers' own virtual environments: made once, pinned, and never mixed with ours.
 
 What is installed is written down last, so that an environment that was left half made is made again.
 """
@@ -24,6 +24,11 @@ REQUIREMENTS = (
     "torch==2.13.0",
 )
 
+FLINK = FOLDER.with_name(".venv-peers-flink")
+"""Flink has its own: it pins other versions of what CocoIndex needs as well."""
+
+FLINK_REQUIREMENTS = ("apache-flink==2.3.0",)
+
 VARIABLES = {"COCOINDEX_DISABLE_USAGE_TRACKING": "1", "HF_HUB_OFFLINE": "1"}
 """What every process of a peer gets: no peer calls home, and models are the installed ones."""
 
@@ -31,18 +36,18 @@ _OLDEST = (3, 11)
 _SECONDS = 1800.0
 
 
-def python(folder: Path = FOLDER) -> Path:
+def python(folder: Path = FOLDER, requirements: tuple[str, ...] = REQUIREMENTS) -> Path:
     """Return the interpreter of the peers' environment in `folder`, after making it if it is not there.
 
     :raises HeadraceError: When it cannot be made: no fitting Python, no network, no space.
     """
     interpreter = folder / "bin" / "python"
     written = folder / "requirements.txt"
-    wanted = "\n".join(REQUIREMENTS) + "\n"
+    wanted = "\n".join(requirements) + "\n"
     if interpreter.exists() and written.is_file() and written.read_text(encoding="utf-8") == wanted:
         return interpreter
     _run([_base(), "-m", "venv", "--clear", str(folder)], folder)
-    _run([str(interpreter), "-m", "pip", "install", "--disable-pip-version-check", *REQUIREMENTS], folder)
+    _run([str(interpreter), "-m", "pip", "install", "--disable-pip-version-check", *requirements], folder)
     written.write_text(wanted, encoding="utf-8")
     return interpreter
 
@@ -53,6 +58,12 @@ def versions(interpreter: Path, *packages: str) -> dict[str, str]:
     output = _run([str(interpreter), "-c", code, *packages], interpreter.parent.parent)
     found: dict[str, str] = json.loads(output)
     return found
+
+
+def flink_variables(interpreter: Path) -> dict[str, str]:
+    """Return what a process needs in which Java runs Python: it does not find the environment's packages by itself."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return {"PYTHONPATH": _run([str(interpreter), "-c", code], interpreter.parent.parent).strip()}
 
 
 def _base() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from events.clock import system_clock, to_iso
@@ -20,9 +21,18 @@ app = typer.Typer(
     help="""The log: streams of events, kept as JSON Lines in a folder per stream.
 
     A document event for the stream `documents` has the fields uri, op (upsert or delete), content or content_b64,
-    and optionally media_type, title, audience, metadata, moved and position.""",
+    and optionally media_type, title, audience, metadata, moved and position. A change event of a table has the fields
+    table, key, op and after, or is written as Debezium, AWS DMS, DynamoDB Streams or Maxwell do.""",
     no_args_is_help=True,
 )
+
+
+class _Line(msgspec.Struct):
+    key: Any = None
+    value: msgspec.Raw | None = None
+    time: int | None = None
+    headers: dict[str, str] = {}
+
 
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 DAY = 86_400_000
@@ -65,24 +75,49 @@ def show(
 @app.command()
 def append(
     stream: Stream,
-    key_field: Annotated[str, typer.Option("--key", help="Field of each event that is its key.")] = "uri",
+    key_field: Annotated[
+        str, typer.Option("--key", help="Field of each event that is its key; default: uri, else key.")
+    ] = "",
+    records: Annotated[
+        bool, typer.Option("--records", help="Each line is a whole record: key, value, and maybe time and headers.")
+    ] = False,
 ) -> None:
     """Append events from standard input, one JSON object a line; each gets the present as its event time.
 
-    Example: echo '{"uri": "a.md", "content": "# Hello"}' | headrace log append documents
+    Examples: echo '{"uri": "a.md", "content": "# Hello"}' | headrace log append documents;
+    headrace log append operations --records < events.jsonl
     """
-    records = []
+    found = []
     for number, line in enumerate(sys.stdin.buffer, 1):
         if not line.strip():
             continue
         try:
-            key = json.loads(line)[key_field]
-        except (ValueError, KeyError, TypeError):
-            detail = f"line {number} is not a JSON object with the field {key_field!r}"
-            raise HeadraceError(detail, "nothing was appended; mend the line, or name another field by --key") from None
-        records.append(LogRecord(stream, 0, 0, system_clock(), str(key).encode(), line.strip()))
-    _log().append(stream, records)
-    typer.echo(f"{len(records)} events appended to {stream}")
+            found.append(_whole(stream, line) if records else _event(stream, line, key_field))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            wanted = "the fields key and value" if records else f"the field {key_field or 'uri or key'!r}"
+            detail = f"line {number} is not a JSON object with {wanted}"
+            raise HeadraceError(detail, "nothing was appended; mend the line, or see --key and --records") from None
+    _log().append(stream, found)
+    typer.echo(f"{len(found)} events appended to {stream}")
+
+
+def _event(stream: str, line: bytes, key_field: str) -> LogRecord:
+    event = json.loads(line)
+    field = key_field or ("uri" if "uri" in event else "key")
+    return LogRecord(stream, 0, 0, system_clock(), _key_bytes(event[field]), line.strip())
+
+
+def _whole(stream: str, line: bytes) -> LogRecord:
+    # The value keeps its very bytes: numbers in it are not read and written again.
+    record = msgspec.json.decode(line, type=_Line)
+    value = None if record.value is None or bytes(record.value) == b"null" else bytes(record.value)
+    key = None if record.key is None else _key_bytes(record.key)
+    time_ = system_clock() if record.time is None else record.time
+    return LogRecord(stream, 0, 0, time_, key, value, record.headers)
+
+
+def _key_bytes(key: Any) -> bytes:
+    return (key if isinstance(key, str) else json.dumps(key, sort_keys=True, separators=(",", ":"))).encode()
 
 
 @app.command()

@@ -18,6 +18,7 @@ from events.errors import HeadraceError, SettingsError
 from stores.settings import FLOWS, checked_name, load
 
 RECOVERY_PARTITIONS = 16
+CONFIG = "headrace.toml"
 
 Flow = Annotated[str, typer.Argument(help=f"Which flow: {', '.join(FLOWS)}.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=64, help="Worker threads.")]
@@ -39,8 +40,12 @@ def run(
 ) -> None:
     """Run a flow until Ctrl-C: it reads what is there and then follows every change.
 
-    Example: headrace run knowledge --folder ./docs --folder ./policies
+    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables
     """
+    if folder and flow != "knowledge":
+        detail = f"the flow {flow!r} reads no folders"
+        raise HeadraceError(detail, "leave --folder out; its streams stand in headrace.toml")
+    _check_streams(flow)
     variables = _folder_variables(folder or [])
     arguments = ["-w", str(workers)]
     if recovery:
@@ -58,7 +63,9 @@ def replay(
 ) -> None:
     """Run a flow over recorded streams to their end, as the tests do, and leave the result to be looked at.
 
-    Example: headrace replay knowledge fixtures/streams
+    A headrace.toml in the folder says how the streams are to be read, unless HEADRACE_CONFIG names another file.
+
+    Example: headrace replay tables fixtures/streams
     """
     if not fixture.is_dir():
         detail = f"there is no folder {str(fixture)!r}"
@@ -70,9 +77,15 @@ def replay(
         "HEADRACE_DATA_DIR": str(target),
         "HEADRACE_KNOWLEDGE__FOLDERS": "[]",
     }
+    shown = f"HEADRACE_DATA_DIR={target}"
+    beside = fixture / CONFIG
+    if beside.is_file() and "HEADRACE_CONFIG" not in os.environ:
+        variables["HEADRACE_CONFIG"] = str(beside)
+        shown += f" HEADRACE_CONFIG={beside}"
+    os.environ.update(variables)
     code = start(flow, variables, ["-w", str(workers)])
     if code == 0:
-        typer.echo(f"HEADRACE_DATA_DIR={target} headrace status   # shows what came of it")
+        typer.echo(f"{shown} headrace status   # shows what came of it")
     raise typer.Exit(code)
 
 
@@ -106,6 +119,13 @@ def start(flow: str, variables: dict[str, str], arguments: list[str]) -> int:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def _check_streams(flow: str) -> None:
+    tables = load().tables
+    if flow == "tables" and not (tables.streams and tables.live):
+        detail = "there is nothing to do for the flow 'tables'"
+        raise HeadraceError(detail, "headrace.toml needs [[tables.streams]] and [[tables.live]]; see the README")
 
 
 def _known(flow: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from events.changes import position_text
 from events.clock import system_clock, to_iso
 from stores.settings import load
 
@@ -18,52 +19,74 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Show how fresh the knowledge base is, source by source, and what could not be processed.
+    """Show how fresh everything is, source by source, and what could not be processed.
 
     "complete" says when a source was last seen to hold nothing that is not in the store yet.
     """
     from stores.dead_letters import DeadLetters
+    from stores.rows.choose import open_row_reader
     from stores.vectors.lance_reader import LanceReader
 
     configured = load()
     reader = LanceReader(configured.vectors_dir)
-    marks = sorted(reader.applied(), key=lambda mark: (mark.source, mark.partition))
+    rows = open_row_reader(configured)
     documents = list(reader.documents())
-    waiting = DeadLetters(configured.dead_letters_path, system_clock).counts()
-    now = system_clock()
-    pieces = sum(len(document.chunk_ids) for document in documents)
+    seen = {
+        "marks": sorted([*reader.applied(), *rows.applied()], key=lambda mark: (mark.source, mark.partition)),
+        "documents": len(documents),
+        "pieces": sum(len(document.chunk_ids) for document in documents),
+        "tables": rows.counts(),
+        "dead_letters": DeadLetters(configured.dead_letters_path, system_clock).counts(),
+    }
     if as_json:
-        rows = [
-            {
-                "source": mark.source,
-                "partition": mark.partition,
-                "offset": mark.offset,
-                "event_time": None if mark.event_time is None else to_iso(mark.event_time),
-                "read_at": to_iso(mark.read_at),
-                "caught_up": mark.caught_up,
-                "applied_at": to_iso(mark.applied_at),
-            }
-            for mark in marks
-        ]
-        typer.echo(
-            json.dumps({"documents": len(documents), "pieces": pieces, "applied": rows, "dead_letters": waiting})
-        )
-        return
+        _print_json(seen)
+    else:
+        _print_tables(seen, str(configured.data_dir.resolve()))
+
+
+def _print_json(seen: dict[str, Any]) -> None:
+    applied = [
+        {
+            "source": mark.source,
+            "partition": mark.partition,
+            "offset": mark.offset,
+            "event_time": None if mark.event_time is None else to_iso(mark.event_time),
+            "read_at": to_iso(mark.read_at),
+            "caught_up": mark.caught_up,
+            "applied_at": to_iso(mark.applied_at),
+            "positions": {source: position_text(position) for source, position in mark.positions.items()},
+        }
+        for mark in seen["marks"]
+    ]
+    tables = {
+        name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
+        for name, (live, held, newest) in seen["tables"].items()
+    }
+    counts = {key: seen[key] for key in ("documents", "pieces", "dead_letters")}
+    typer.echo(json.dumps({**counts, "tables": tables, "applied": applied}))
+
+
+def _print_tables(seen: dict[str, Any], data: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from serving.render import span
 
-    table = Table("source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
-    for mark in marks:
+    now = system_clock()
+    console = Console()
+    drawn = Table("source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
+    for mark in seen["marks"]:
         newest = "never" if mark.event_time is None else f"{span(max(0, now - mark.event_time))} ago"
         complete = f"{span(max(0, now - mark.read_at))} ago" if mark.caught_up else "[yellow]reading[/]"
-        table.add_row(mark.source, mark.partition, str(mark.offset), newest, complete)
-    console = Console()
-    console.print(table)
-    letters = ", ".join(f"{count} in {flow}" for flow, count in waiting.items()) or "none"
-    console.print(f"{len(documents)} documents, {pieces} pieces; dead letters waiting: {letters}")
-    console.print(f"[dim]data in {configured.data_dir.resolve()}[/]")
+        drawn.add_row(mark.source, mark.partition, str(mark.offset), newest, complete)
+    console.print(drawn)
+    for name, (live, held, newest) in seen["tables"].items():
+        waiting = f", [yellow]{held} of them with held deletes: `headrace held list`[/]" if held else ""
+        age = "" if newest is None else f", newest change {span(max(0, now - newest))} ago"
+        console.print(f"live table [bold]{name}[/]: {live + held} rows{waiting}{age}")
+    letters = ", ".join(f"{count} in {flow}" for flow, count in seen["dead_letters"].items()) or "none"
+    console.print(f"{seen['documents']} documents, {seen['pieces']} pieces; dead letters waiting: {letters}")
+    console.print(f"[dim]data in {data}[/]")
 
 
 def settings() -> None:

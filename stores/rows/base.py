@@ -23,7 +23,8 @@ LIVE, GONE, HELD = 0, 1, 2
 """States of a row: there; deleted; deleted at its source, but the delete is held back by the mass-delete guard."""
 
 Gaps = dict[str, Position | None]
-"""Columns whose newest value came by an older event than the row's, with that event's position; None: it is unknown."""
+"""Columns whose newest value came by an older event than the row's, with that event's position; None: no event has said
+anything of it. The value is unknown where the image lacks the column, be there a position or not."""
 
 
 class StoredRow(msgspec.Struct, frozen=True):
@@ -52,6 +53,19 @@ class StoredRow(msgspec.Struct, frozen=True):
     def id(self) -> RowId:
         """What names the row within its table."""
         return self.source, self.key
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a stored row beside its image: enough for most decisions. Fields as in `StoredRow`.
+
+    :arg imaged: Whether there is an image.
+    """
+
+    state: int
+    standing: Standing
+    as_of: int
+    imaged: bool
+    gaps: Gaps = {}
 
 
 class Tally(msgspec.Struct):
@@ -96,6 +110,20 @@ class RowWriter(ABC):
     def fetch(self, table: str, ids: Sequence[RowId]) -> dict[RowId, StoredRow]:
         """Return the rows of `table` that are there, in any state; none for a table that does not exist (yet)."""
 
+    def standings(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Known]:
+        """Return of the same rows as `fetch` what is known beside their images; adapters do it without reading those.
+
+        This one is right, but not fast.
+        """
+        return {
+            id_: Known(row.state, row.standing, row.as_of, row.image is not None, row.gaps)
+            for id_, row in self.fetch(table, ids).items()
+        }
+
+    @abstractmethod
+    def gapped(self, table: str, source: str) -> list[StoredRow]:
+        """Return the rows of `source` that are not gone and have gaps; none for a table that does not exist (yet)."""
+
     @abstractmethod
     def put(self, table: str, rows: Sequence[StoredRow]) -> None:
         """Write rows over what was there. Makes the table if need be. Ids are distinct within one call."""
@@ -104,7 +132,9 @@ class RowWriter(ABC):
     def bury(self, table: str, source: str, standing: Standing, event_time: int, applied_at: int) -> int:
         """Delete the rows of `source` that `standing` supersedes, as `supersedes` says; return how many were live.
 
-        Their images stay, as those of any deleted row do.
+        They take on `standing`, its position merged as `merged_position` says, and `event_time`. Their images stay, as
+        those of any deleted row do; gaps, initiator and transaction go. Held rows count as there, though not as live:
+        they are deleted anew. Rows that are gone already stay as they are.
         """
 
     @abstractmethod
@@ -133,6 +163,8 @@ class RowWriter(ABC):
     @abstractmethod
     def expose(self, table: LiveTable) -> None:
         """Make the live table readable in SQL under its name, with these columns; does nothing if it is so already.
+
+        Past the time-to-live all columns are null but those of the key.
 
         Beside the row's columns the view has `_source`, `_key`, `_position`, `_as_of`, `_applied_at`, `_initiator`
         (times as ISO 8601 text in UTC) and `_unknown_since` (null unless the time-to-live has passed).
@@ -166,6 +198,8 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one live table.
 
     :arg where: All of these hold.
+    :arg fresh_since: Rows whose `as_of` is older have outlived their time-to-live: conditions and order see of them
+        the columns of their key alone, everything else as null. They are returned with their image None.
     :arg order: Column to sort by, ties and rows without it by source and key; empty: by source and key alone.
     :arg limit: How many rows at most.
     """
@@ -175,6 +209,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     order: str = ""
     descending: bool = False
     limit: int = 100
+    fresh_since: int | None = None
 
 
 class SqlAnswer(msgspec.Struct, frozen=True):

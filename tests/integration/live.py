@@ -1,4 +1,4 @@
-"""The knowledge flow run live by the command line, as a user does it, in a folder of its own."""
+"""A flow run live by the command line, as a user does it, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Home:
 
 
 class Running:
-    """`headrace run knowledge --folder docs`, or another folder, while the block lasts."""
+    """`headrace run` with these arguments while the block lasts; by default over the folder `docs`."""
 
-    def __init__(self, home: Home, folder: str = "docs") -> None:
+    def __init__(self, home: Home, *arguments: str) -> None:
         self._home = home
-        self._folder = folder
+        self._arguments = arguments or ("knowledge", "--folder", "docs")
 
     def __enter__(self) -> Running:
-        command = [sys.executable, "-m", "serving.cli", "run", "knowledge", "--folder", self._folder]
+        command = [sys.executable, "-m", "serving.cli", "run", *self._arguments]
         with (self._home.path / "flow.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._home.path, env=_variables(), stdout=log, stderr=log)
         return self

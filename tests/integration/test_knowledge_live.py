@@ -75,7 +75,7 @@ def test_a_folder_that_is_not_configured_any_more_can_be_dropped_and_come_back(t
     with Running(home):
         wait_until(home.documents_stored, "the first index")
     (tmp_path / "other").mkdir()
-    with Running(home, "other"):
+    with Running(home, "knowledge", "--folder", "other"):
         wait_until(lambda: "`headrace drop docs` removes them" in (tmp_path / "flow.log").read_text(), "the warning")
     assert home.documents_stored() == {"docs/a.md"}
     dropped = home.headrace("drop", "docs")

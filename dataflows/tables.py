@@ -1,0 +1,98 @@
+"""tables: change events become live tables, the newest snapshot of operational data.
+
+    change events → decode → [bucket] order → row store
+                       └→ dead letters
+
+The row store decides last what is newer, so that the flow may start with or without its recovery state and end in the
+same content.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from dataflows.decoding import Decoding
+from dataflows.module import flow_of
+from events.alerts import Alert
+from events.clock import system_clock, to_iso
+from events.dead_letters import DeadLetter
+from events.log import control_stream, replay_stream
+from operators.changes.order import order
+from stores.alerts import raise_alert
+from stores.dead_letters import DeadLetters
+from stores.log.choose import open_log
+from stores.log.source import LogSource
+from stores.rows.choose import open_row_reader, open_row_writer
+from stores.rows.guard import Hold
+from stores.rows.intake import RowIntake
+from stores.settings import Settings
+from stores.sink import StoreSink
+
+FLOW = "tables"
+
+REMEMBERED = 16
+"""Records that each bucket remembers: what comes twice or late mostly does so soon. The store knows the rest."""
+
+
+def build(settings: Settings) -> Dataflow:
+    """Wire the flow. Opens nothing: sources and stores open on the workers that use them.
+
+    :raises SettingsError: When a column's encoding is unknown.
+    """
+    log = open_log(settings)
+    decoding = Decoding(FLOW, settings.tables)
+
+    @functools.cache
+    def applied() -> dict[tuple[str, str], int]:
+        reader = open_row_reader(settings)
+        marks = {(mark.source, mark.partition): mark.offset for mark in reader.applied()}
+        reader.close()
+        return marks
+
+    flow = Dataflow(FLOW)
+    source = LogSource(
+        log,
+        [*(stream.name for stream in settings.tables.streams), replay_stream(FLOW), control_stream(FLOW)],
+        batch_size=settings.tables.batch_size,
+        tail=settings.mode == "live",
+        heartbeat_seconds=settings.tables.heartbeat_seconds,
+        clock=system_clock,
+        start=lambda stream, partition: applied().get((stream, str(partition))),
+        on_expired=settings.log.on_expired,
+    )
+    records = op.input("log", flow, source)
+    decoded = op.flat_map_batch("decode", records, decoding.batches)
+    changes = op.flat_map("changes", decoded, lambda batch: batch.rows)
+    others = op.flat_map("others", decoded, lambda batch: batch.others)
+    dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
+    ordered = order("order", changes, keep=REMEMBERED)
+
+    def open_intake() -> RowIntake:
+        writer = open_row_writer(settings, system_clock)
+        return RowIntake(writer, settings.tables, system_clock, lambda hold: raise_alert(log, _alert(hold)))
+
+    arriving: Any = op.merge("arriving", ordered, others)
+    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
+    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
+    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    return flow
+
+
+def _alert(hold: Hold) -> Alert:
+    text = (
+        f"{hold.deleted} of {hold.rows} rows of the live table {hold.table!r} were deleted at their source between "
+        f"{to_iso(hold.begin)} and {to_iso(hold.end)}; the deletes are held back: see `headrace held list`"
+    )
+    return Alert(f"mass-delete/{hold.table}/{hold.slice}", "mass-delete", hold.table, text, hold.begin)
+
+
+def _one_key(item: object) -> str:
+    del item
+    return "store"
+
+
+__getattr__ = flow_of(build)

@@ -1,0 +1,232 @@
+"""Commands that read the live tables."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from events.changes import parse_position, position_text
+from events.clock import system_clock, to_iso
+from events.errors import HeadraceError
+from serving.freshness import Demand
+from serving.tables import LiveRow, LiveTables
+from serving.tables import as_json as rendered
+from stores.settings import load
+
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h|d)?")
+_UNITS = {"ms": 1, None: 1000, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON Lines for other programs.")]
+MaxAge = Annotated[str, typer.Option(metavar="SPAN", help="Wait until the tables are no older than this, e.g. 5s.")]
+MinPosition = Annotated[
+    str, typer.Option(metavar="POSITION", help="Wait until everything up to this position of the source is in.")
+]
+Source = Annotated[str, typer.Option(help="The source that the position is of; default: the only one.")]
+Wait = Annotated[str, typer.Option(metavar="SPAN", help="How long to wait for that before refusing.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(table)
+    app.command()(sql)
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="A live table; without it all are listed.")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", "-w", metavar="CONDITION", help="COLUMN=VALUE, or != < <= > >= ~ (contains); repeat."),
+    ] = None,
+    columns: Annotated[str, typer.Option(help="Columns to show, with commas between; default: all.")] = "",
+    order: Annotated[str, typer.Option(help="Column to sort by; with a minus in front, descending.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows at most.")] = 20,
+    schema: Annotated[bool, typer.Option("--schema", help="Show the history of the table's columns instead.")] = False,
+    max_age: MaxAge = "",
+    min_position: MinPosition = "",
+    source: Source = "",
+    wait: Wait = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest rows of a live table, each with its source, position and age.
+
+    Example: headrace table flights --where status=cancelled --max-age 5s
+    """
+    tables = LiveTables.of(load())
+    demand = demanded(max_age, min_position, source, wait)
+    if not name:
+        _list(tables, as_json)
+        return
+    if schema:
+        _schema(tables, name, as_json)
+        return
+    found = tables.rows(
+        name,
+        [tables.condition(name, text) for text in where or []],
+        order=order.removeprefix("-"),
+        descending=order.startswith("-"),
+        limit=limit,
+        demand=demand,
+    )
+    if as_json:
+        _print_json(found)
+    else:
+        _print_rows(found, [column.strip() for column in columns.split(",") if column.strip()], limit)
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT over the live tables.")],
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows at most.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.01, max=3600, help="How long it may take.")] = 5.0,
+    max_age: MaxAge = "",
+    min_position: MinPosition = "",
+    source: Source = "",
+    wait: Wait = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Ask the live tables in SQL: reading only, limited in time and rows.
+
+    Every live table is a view with its columns and _source, _key, _position, _as_of, _applied_at, _initiator and
+    _unknown_since.
+
+    Example: headrace sql "SELECT status, count(*) FROM flights GROUP BY status"
+    """
+    tables = LiveTables.of(load())
+    demand = demanded(max_age, min_position, source, wait)
+    answer = tables.sql(statement, rows=limit, seconds=seconds, demand=demand)
+    if as_json:
+        for row in answer.rows:
+            _write(dict(zip(answer.columns, row, strict=True)))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table(*(escape(column) for column in answer.columns), box=None, header_style="bold")
+    for row in answer.rows:
+        drawn.add_row(*(escape(_shown(value)) for value in row))
+    console = Console()
+    console.print(drawn)
+    console.print(f"[dim]{len(answer.rows)} rows{f', the first ones: --limit {limit}' if answer.cut else ''}[/]")
+
+
+def demanded(max_age: str, min_position: str, source: str, wait: str) -> Demand:
+    """Read the options that say how fresh an answer must be.
+
+    :raises HeadraceError: When one of them cannot be read.
+    """
+    try:
+        position = parse_position(min_position) if min_position else ()
+    except ValueError:
+        detail = f"{min_position!r} is not a position"
+        raise HeadraceError(detail, "take one that `headrace table` shows, or an LSN such as 0/16B3748") from None
+    return Demand(millis(max_age) if max_age else None, source, position, millis(wait) / 1000)
+
+
+def millis(text: str) -> int:
+    """Read a time span such as `500ms`, `5s`, `2min`, `1.5h`; without a unit it is in seconds.
+
+    :raises HeadraceError: When it is none.
+    """
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        detail = f"{text!r} is not a time span"
+        raise HeadraceError(detail, "write a number and ms, s, min, h or d")
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
+def _list(tables: LiveTables, as_json: bool) -> None:
+    counts, now = tables.reader.counts(), system_clock()
+    names = [*tables.names(), *(name for name in counts if name not in tables.names())]
+    if as_json:
+        for name in names:
+            live, held, newest = counts.get(name, (0, 0, None))
+            _write({"table": name, "rows": live, "held": held, "newest": None if newest is None else to_iso(newest)})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from serving.render import span
+
+    drawn = Table("live table", "rows", "deletes held", "newest change", box=None, header_style="bold")
+    for name in names:
+        live, held, newest = counts.get(name, (0, 0, None))
+        changed = "never" if newest is None else f"{span(max(0, now - newest))} ago"
+        drawn.add_row(name, str(live + held), str(held or ""), changed)
+    Console().print(drawn)
+
+
+def _schema(tables: LiveTables, name: str, as_json: bool) -> None:
+    columns = tables.schema(name)
+    if as_json:
+        for column in columns:
+            seen = {kind.kind: {"first": to_iso(kind.first), "last": to_iso(kind.last)} for kind in column.seen}
+            absent = None if column.absent_since is None else to_iso(column.absent_since)
+            _write({"column": column.column, "kind": column.kind, "seen": seen, "absent_since": absent})
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table("column", "kind", "first seen", "last seen", "as", box=None, header_style="bold")
+    for column in columns:
+        kinds = ", ".join(f"{kind.kind} from {to_iso(kind.first)}" for kind in column.seen)
+        last = (
+            f"[yellow]{to_iso(column.last)}, absent since[/]"
+            if column.absent_since is not None
+            else to_iso(column.last)
+        )
+        drawn.add_row(escape(column.column), column.kind, to_iso(column.first), last, kinds)
+    Console().print(drawn)
+
+
+def _print_json(found: list[LiveRow]) -> None:
+    now = system_clock()
+    for row in found:
+        _write(rendered(row, now))
+
+
+def _write(row: dict[str, Any]) -> None:
+    import msgspec
+
+    # Decimals stay exact: a number in JSON has as many digits as it needs.
+    typer.echo(msgspec.json.Encoder(decimal_format="number").encode(row).decode())
+
+
+def _print_rows(found: list[LiveRow], columns: list[str], limit: int) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from serving.render import span
+
+    if not columns:
+        columns = list(dict.fromkeys(column for row in found for column in (*row.key, *(row.row or {}))))
+    drawn = Table(*(escape(column) for column in columns), "age", "position", box=None, header_style="bold")
+    now = system_clock()
+    for row in found:
+        if row.unknown_since is not None:
+            cells = [escape(_shown(row.key[column])) if column in row.key else "[dim]?[/]" for column in columns]
+            age = f"[yellow]unknown since {span(max(0, now - row.unknown_since))}[/]"
+        else:
+            image = row.row or {}
+            cells = ["[dim]?[/]" if column in row.unknown else escape(_shown(image.get(column))) for column in columns]
+            age = span(max(0, now - row.as_of)) + (" [yellow]delete held[/]" if row.held else "")
+        drawn.add_row(*cells, age, position_text(row.position))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(drawn)
+    console.print(
+        f"[dim]{len(found)} rows{f'; more with --limit, {limit} asked for' if len(found) == limit else ''}[/]"
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    import msgspec
+
+    return msgspec.json.Encoder(decimal_format="number").encode(value).decode()

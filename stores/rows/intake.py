@@ -1,0 +1,185 @@
+"""How changes enter the row store: every batch one commit, after which each row is what its events make of it.
+
+Rows are joined with what the store holds (`stores/rows/join.py`), so that a batch may come twice, late or in any order.
+What `applied` claims is written when its epoch closes, never before the data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import msgspec
+from typing_extensions import override
+
+from events.changes import Change, Decision, Sighting, Truncation
+from events.clock import Clock
+from events.log import Applied, Mark
+from stores.rows.base import APPLIED, RowWriter, applied_fact, applied_of
+from stores.rows.guard import Hold
+from stores.rows.table import Counts, TableIntake
+from stores.settings import TablesSettings
+from stores.sink import EpochWriter
+
+logger = logging.getLogger(__name__)
+
+Item: TypeAlias = "Change | Truncation | Sighting | Decision"
+
+
+class RowIntake(EpochWriter[Item]):
+    """Drives a row store from a dataflow.
+
+    :arg writer: The store.
+    :arg tables: The live tables, and how deletes are guarded and remembered.
+    :arg clock: Tells `applied_at`.
+    :arg alert: Called when deletes become held, once for each table and slice, before that is committed: after a crash
+        in between it is called again.
+    :arg observe: Told after each commit what became of its changes, and the marks that it noted.
+    :raises StoreError: When the store cannot be used.
+    """
+
+    def __init__(
+        self,
+        writer: RowWriter,
+        tables: TablesSettings,
+        clock: Clock,
+        alert: Callable[[Hold], object],
+        observe: Callable[[Counts, Sequence[Mark]], object] = lambda counts, marks: None,
+    ) -> None:
+        self._writer = writer
+        self._settings = tables
+        self._clock = clock
+        self._alert = alert
+        self._observe = observe
+        self._names: dict[tuple[str, str], str | None] = {}
+        self._torn = False
+        self._tables: dict[str, TableIntake] = {}
+        self._applied: dict[tuple[str, str], Applied] = {}
+        try:
+            self._load()
+        except BaseException:
+            writer.close()
+            raise
+
+    @override
+    def write(self, items: Sequence[Item]) -> None:
+        self._mend()
+        groups: dict[str, list[Change | Truncation | Decision]] = {}
+        seen: dict[str, TableIntake] = {}
+        counts = Counts()
+        with self._commit():
+            for item in items:
+                name = self._table_of(item)
+                if name is None:
+                    continue
+                if isinstance(item, Sighting):
+                    seen[name] = self._tables[name]
+                    seen[name].see(item)
+                else:
+                    groups.setdefault(name, []).append(item)
+            for name, group in groups.items():
+                self._tables[name].take(group, counts)
+            for table in seen.values():
+                table.expose()
+        self._observe(counts, ())
+
+    @override
+    def close_epoch(self, marks: Sequence[Mark]) -> None:
+        self._mend()
+        applied, now = dict(self._applied), self._clock()
+        for mark in marks:
+            key = mark.source, mark.partition
+            applied[key] = applied_after(applied.get(key), mark, now)
+        noted = dict(applied_fact(mark) for key, mark in applied.items() if mark is not self._applied.get(key))
+        forgettable = self._forgettable(applied.values())
+        unnoted = [table for table in self._tables.values() if table.unnoted]
+        if not (noted or forgettable or unnoted):
+            return
+        with self._commit():
+            for table in unnoted:
+                table.note_seen()
+            for table, before in forgettable:
+                table.forget(before)
+            self._writer.note(APPLIED, noted)
+        self._applied = applied
+        self._observe(Counts(), marks)
+
+    @override
+    def identity(self) -> str:
+        return self._writer.identity()
+
+    @override
+    def close(self) -> None:
+        self._writer.close()
+
+    def _load(self) -> None:
+        self._applied = {(mark.source, mark.partition): mark for mark in applied_of(self._writer.facts(APPLIED))}
+        with self._writer.transaction():
+            self._tables = {
+                live.name: TableIntake(self._writer, live, self._settings.guard, self._clock, self._alert)
+                for live in self._settings.live
+            }
+            for table in self._tables.values():
+                table.expose()
+
+    def _mend(self) -> None:
+        if self._torn:
+            self._load()
+            self._torn = False
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        try:
+            with self._writer.transaction():
+                yield
+        except BaseException:
+            # What is in memory has gone on without the store.
+            self._torn = True
+            raise
+
+    def _forgettable(self, applied: Iterable[Applied]) -> list[tuple[TableIntake, tuple[int, int]]]:
+        catching_up = (mark.event_time for mark in applied if not mark.caught_up and mark.event_time is not None)
+        behind, days = min(catching_up, default=None), self._settings.tombstone_days
+        found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
+        return [(table, before) for table, before in found if before is not None]
+
+    def _table_of(self, item: Item) -> str | None:
+        if isinstance(item, Decision):
+            if item.table not in self._tables:
+                logger.warning("a decision on %r is ignored: there is no such live table", item.table)
+                return None
+            return item.table
+        place = item.source, item.table
+        if place not in self._names:
+            live = self._settings.live_of(*place)
+            self._names[place] = None if live is None else live.name
+            if live is None:
+                # What is not live is turned away before it comes here: this is a flow that was wired another way.
+                logger.warning("events of %s of %s are ignored: no live table is made of it", item.table, item.source)
+        return self._names[place]
+
+
+def applied_after(before: Applied | None, mark: Mark, now: int) -> Applied:
+    """Return how far a partition is applied when `mark` has been reached: `before` itself if that adds nothing.
+
+    What was read again from an earlier offset has been applied before, unless the log itself ends earlier by now.
+    """
+    if before is None:
+        before = Applied(mark.source, mark.partition, -1, None, mark.read_at, caught_up=False, applied_at=now)
+    positions, reached = dict(before.positions), dict(before.reached)
+    for source, position in mark.positions.items():
+        if source not in positions or position > positions[source]:
+            positions[source], reached[source] = position, mark.read_at
+    after = msgspec.structs.replace(before, positions=positions, reached=reached)
+    if mark.offset >= before.offset or mark.caught_up:
+        times = [time for time in (before.event_time, mark.event_time) if time is not None]
+        after = msgspec.structs.replace(
+            after,
+            offset=mark.offset,
+            event_time=max(times, default=None),
+            read_at=max(before.read_at, mark.read_at),
+            caught_up=mark.caught_up,
+        )
+    return before if after == before else msgspec.structs.replace(after, applied_at=now)

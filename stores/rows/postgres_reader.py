@@ -1,0 +1,217 @@
+"""The read side of live tables in PostgreSQL: each call is one read-only transaction over one snapshot.
+
+The session is opened at the first call, and anew in a forked process or when it has been lost. A store that has not
+been made is empty; a server that cannot be reached is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+from psycopg.adapt import Buffer, Loader
+from psycopg.sql import SQL, Identifier, Literal
+from typing_extensions import override
+
+from events.errors import RejectedError
+from events.log import Applied
+from stores.rows.base import APPLIED, HELD, LIVE, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
+from stores.rows.postgres import ROW_COLUMNS, read_facts, stored_row
+from stores.rows.postgres_schema import TABLES, from_json, row_table
+from stores.rows.postgres_select import select_query
+from stores.rows.postgres_session import Session, connect, reason_of, told
+from stores.rows.postgres_statement import SURROUNDINGS, check_plan, checked_statement, surroundings
+
+T = TypeVar("T")
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_FOLDINGS = "pg_c_utf8", "und-x-icu", "C.utf8", "C.UTF-8", "en_US.utf8", "C"
+"""Collations that know the lower-case letters of all scripts, most exact first; the last one knows only ASCII."""
+_ROWS_AT_ONCE = 500
+
+
+class PostgresRowReader(RowReader):
+    """The reader. Threads may share it; they take turns.
+
+    :arg dsn: Connection string, best of a role that may only read: see `postgres_statement`.
+    :arg schema: Schema of the store.
+    """
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._turn = threading.Lock()
+        self._db: Session | None = None
+        self._process = 0
+
+    @override
+    def select(self, query: RowQuery) -> list[StoredRow]:
+        table = Identifier(self._schema, row_table(query.table))
+
+        def run(db: Session) -> list[StoredRow]:
+            try:
+                found = db.execute(select_query(query, table, ROW_COLUMNS, self._folding(db)))
+            except psycopg.DataError as error:  # such as a number that PostgreSQL has no place for
+                detail = f"the query cannot be answered: {reason_of(error)}"
+                raise RejectedError(detail, "correct its values") from None
+            return [stored_row(row) for row in found]
+
+        try:
+            return self._read(run, [])
+        except UnicodeEncodeError:  # half a surrogate pair: no column and no value is called so
+            detail = "the query holds text that is not Unicode"
+            raise RejectedError(detail, "correct its values") from None
+
+    @override
+    def counts(self) -> dict[str, tuple[int, int, int | None]]:
+        def run(db: Session) -> dict[str, tuple[int, int, int | None]]:
+            count = SQL(
+                "SELECT count(*) FILTER (WHERE state = {}), count(*) FILTER (WHERE state = {}), max(as_of) FROM {}"
+            )
+            found: dict[str, tuple[int, int, int | None]] = {}
+            for name in self._tables(db):
+                table = Identifier(self._schema, row_table(name))
+                live, held, newest = db.execute(count.format(Literal(LIVE), Literal(HELD), table)).fetchall()[0]
+                found[name] = live, held, newest
+            return found
+
+        return self._read(run, {})
+
+    @override
+    def facts(self, kind: str) -> dict[str, bytes]:
+        return self._read(lambda db: read_facts(db, self._schema, kind), {})
+
+    @override
+    def applied(self) -> list[Applied]:
+        return applied_of(self.facts(APPLIED))
+
+    @override
+    def sql(self, statement: str, *, rows: int, seconds: float) -> SqlAnswer:
+        deadline = time.monotonic() + seconds
+
+        def run(db: Session) -> SqlAnswer:
+            try:
+                return self._answer(db, statement, rows, deadline)
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                if db.closed:
+                    raise
+                reason = reason_of(error) if isinstance(error, psycopg.Error) else "it holds text that is not Unicode"
+                if isinstance(error, psycopg.errors.QueryCanceled):
+                    reason = f"it took longer than {seconds:g} s"
+                there = ", ".join(self._after(db)) or "none yet"
+                detail = f"the statement cannot be run: {reason}"
+                raise RejectedError(detail, f"live tables: {there}") from None
+
+        return self._read(run, SqlAnswer((), [], cut=False))
+
+    @override
+    def close(self) -> None:
+        with self._turn:
+            if self._db is not None and self._process == os.getpid():
+                self._db.close()
+            self._db = None
+
+    def _answer(self, db: Session, statement: str, rows: int, deadline: float) -> SqlAnswer:
+        around = surroundings(db.execute(SURROUNDINGS, {"schema": self._schema}).fetchone())
+        checked = checked_statement(statement, around).encode()
+        db.execute(SQL("SET LOCAL search_path = {}").format(Identifier(self._schema)))
+        # Results in binary make psycopg send what can only be one statement.
+        _limit(db, deadline)
+        ((plan,),) = db.execute(b"EXPLAIN (VERBOSE, FORMAT JSON) " + checked, binary=True).fetchall()
+        check_plan(plan, self._schema, around)
+        db.execute(b"DECLARE answer NO SCROLL CURSOR FOR " + checked, binary=True)
+        fetched: list[tuple[Any, ...]] = []
+        while True:
+            _limit(db, deadline)
+            wanted = min(rows + 1 - len(fetched), _ROWS_AT_ONCE)
+            cursor = db.execute(SQL("FETCH {} FROM answer").format(Literal(wanted)))
+            part = cursor.fetchall()
+            fetched += part
+            if len(part) < wanted or len(fetched) > rows:
+                break
+        columns = tuple(column.name for column in cursor.description or ())
+        return SqlAnswer(columns, fetched[:rows], cut=len(fetched) > rows)
+
+    def _tables(self, db: Session) -> list[str]:
+        query = SQL("SELECT name FROM {} ORDER BY name").format(Identifier(self._schema, TABLES))
+        return [name for (name,) in db.execute(query)]
+
+    def _after(self, db: Session) -> list[str]:
+        """Return the live tables after a statement has failed."""
+        with suppress(psycopg.Error):
+            db.execute("ROLLBACK")
+            db.execute(_BEGIN)
+            return self._tables(db)
+        return []
+
+    def _folding(self, db: Session) -> Identifier:
+        query = """SELECT collname FROM pg_collation WHERE collname = ANY(%(names)s)
+            AND collnamespace = 'pg_catalog'::regnamespace AND collencoding IN (-1, 6)
+            ORDER BY array_position(%(names)s, collname::text) LIMIT 1"""
+        (name,) = db.execute(query, {"names": list(_FOLDINGS)}).fetchall()[0]
+        return Identifier("pg_catalog", name)
+
+    def _read(self, run: Callable[[Session], T], empty: T) -> T:
+        """Return what `run` finds within one transaction, `empty` where there is no store or table (yet)."""
+        with self._turn:
+            try:
+                return self._once(run)
+            except psycopg.errors.UndefinedTable:
+                return empty
+            except psycopg.Error:
+                db = self._db
+                if db is None or not db.closed:
+                    raise
+            # The session was lost since the last call: PostgreSQL was restarted, or closes idle ones.
+            with told(self._session()):
+                return self._once(run)
+
+    def _once(self, run: Callable[[Session], T]) -> T:
+        db = self._session()
+        db.execute(_BEGIN)
+        try:
+            return run(db)
+        finally:
+            with suppress(psycopg.Error):
+                db.execute("ROLLBACK")
+
+    def _session(self) -> Session:
+        if self._db is None or self._db.closed or self._process != os.getpid():
+            self._db, self._process = connect(self._dsn), os.getpid()
+            # A setting that the tokens of statements depend on.
+            self._db.execute("SET standard_conforming_strings = on")
+            self._db.adapters.register_loader("numeric", _Number)
+            self._db.adapters.register_loader("jsonb", _Json)
+        return self._db
+
+
+class _Number(Loader):
+    """Reads `numeric`: whole numbers as int, others as Decimal."""
+
+    @override
+    def load(self, data: Buffer) -> int | Decimal:
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+
+
+class _Json(Loader):
+    """Reads `jsonb`, with its numbers to the last digit."""
+
+    @override
+    def load(self, data: Buffer) -> Any:
+        return _decode(from_json(bytes(data).decode()))
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def _limit(db: Session, deadline: float) -> None:
+    """Let the next statement run until `deadline`."""
+    left = max(int((deadline - time.monotonic()) * 1000), 1)
+    db.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(left)))

@@ -1,0 +1,234 @@
+"""How live tables lie in PostgreSQL: names, tables, the views over them, and texts that PostgreSQL could not hold.
+
+Everything is in one schema that belongs to Headrace alone: `headrace_store`, `headrace_tables` and `headrace_facts`,
+a table `row_NAME` and a view `NAME` per live table. Nothing that a row holds can make a view fail: a value that is not
+of its column's kind is null there. Names come into SQL as identifiers and literals that psycopg composes, values as
+parameters. PostgreSQL's own limits are met without loss: its identifiers end at 63 bytes, its texts hold no NUL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from psycopg import sql
+
+from events.changes import Row
+from stores.rows.base import HELD, LIVE, LiveTable
+
+VERSION = 1
+STORE, TABLES, FACTS, INCOMING = "headrace_store", "headrace_tables", "headrace_facts", "headrace_incoming"
+OURS = "_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"
+BY_COLUMN = "row_by_"
+"""How names of indexes on columns begin."""
+_NAME_BYTES = 63
+_VIEW_COLUMNS = 1600  # what one row of a PostgreSQL query may have, and a few spare
+
+COLUMNS = (
+    "source", "key", "ident", "state", "image", "position", "place", "stream", "partition", "offset", "as_of",
+    "applied_at", "initiator", "transaction", "gaps", "gone_at",
+)  # fmt: skip
+_BODY = """(
+    source text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, ident jsonb, state smallint NOT NULL,
+    image jsonb, position bytea NOT NULL, place text NOT NULL, stream text NOT NULL, partition bigint NOT NULL,
+    "offset" bigint NOT NULL, as_of bigint NOT NULL, applied_at bigint NOT NULL, initiator text NOT NULL,
+    transaction text NOT NULL, gaps text, gone_at bigint"""
+
+SHARED_TABLES = (
+    """CREATE TABLE {schema}.headrace_store (identity text NOT NULL, version integer NOT NULL)""",
+    """CREATE TABLE {schema}.headrace_tables (name text COLLATE "C" PRIMARY KEY, shown text)""",
+    """CREATE TABLE {schema}.headrace_facts (
+        kind text COLLATE "C", name text COLLATE "C", value bytea NOT NULL, PRIMARY KEY (kind, name))""",
+)
+INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}) ON COMMIT DELETE ROWS"
+# `ident` is the key as a row, for when nothing else may be shown; `place` is `position` for people. `gone_at` is
+# `as_of` of rows that are not live, and null of others: an index on it stays as it is while live rows change, so that
+# PostgreSQL can put their new versions beside the old ones without touching any index.
+ROW_TABLE = "CREATE TABLE {table} " + _BODY + ", PRIMARY KEY (source, key)) WITH (fillfactor = 85)"
+GONE_INDEX = "CREATE INDEX ON {table} (gone_at) WHERE gone_at IS NOT NULL"
+
+
+def row_table(name: str) -> str:
+    """Return the name of the table of live table `name`."""
+    return fitting(f"row_{name}")
+
+
+def fitting(name: str) -> str:
+    """Return `name` if PostgreSQL can hold it as an identifier, else its beginning and a hash of it."""
+    return name if name and "\0" not in name and len(name.encode()) <= _NAME_BYTES else _hashed(name)
+
+
+def view_columns(names: Iterable[str]) -> dict[str, str]:
+    """Return for the columns of rows what they are called in the view: mostly as they are.
+
+    A name that is empty, too long, or has a NUL, or is one of the view's own, gets a hash of itself at its end. Only as
+    many columns are shown as a PostgreSQL query can have; the rest stays reachable by `RowReader.select`.
+    """
+    shown: dict[str, str] = {}
+    taken = set(OURS)
+    for name in names:
+        if len(taken) == _VIEW_COLUMNS:
+            break
+        label = fitting(name)
+        while label in taken:
+            label = _hashed(label)
+        shown[name] = label
+        taken.add(label)
+    return shown
+
+
+def _hashed(name: str) -> str:
+    digest = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+    beginning = name.replace("\0", "\ufffd").encode()[: _NAME_BYTES - 1 - len(digest)]
+    return f"{beginning.decode(errors='ignore')}~{digest}"
+
+
+def view_query(schema: str, table: LiveTable) -> sql.Composed:
+    """Return the query that the view of `table` is made of."""
+    image: sql.Composable = sql.SQL("image")
+    since: sql.Composable = sql.SQL("NULL::text")
+    if table.ttl_millis is not None:
+        limit = sql.SQL("as_of + {}").format(sql.Literal(table.ttl_millis))
+        passed = sql.SQL("{} <= extract(epoch FROM clock_timestamp()) * 1000").format(limit)
+        image = sql.SQL("CASE WHEN {} THEN ident ELSE image END").format(passed)
+        since = sql.SQL("CASE WHEN {} THEN {} END").format(passed, _iso(limit))
+    columns = [
+        sql.SQL("{} AS {}").format(shown_value(column, table.kinds[column]), sql.Identifier(label))
+        for column, label in view_columns(table.kinds).items()
+    ]
+    ours = sql.SQL(
+        """source AS "_source", key AS "_key", place AS "_position", {} AS "_as_of", {} AS "_applied_at",
+        initiator AS "_initiator", unknown_since AS "_unknown_since" """
+    ).format(_iso(sql.SQL("as_of")), _iso(sql.SQL("applied_at")))
+    return sql.SQL(
+        """SELECT {columns} FROM (SELECT source, key, place, as_of, applied_at, initiator, {image} AS image,
+        {since} AS unknown_since FROM {table} WHERE state IN ({live}, {held})) AS "row" """
+    ).format(
+        columns=sql.SQL(", ").join([ours, *columns]),
+        image=image,
+        since=since,
+        table=sql.Identifier(schema, row_table(table.name)),
+        live=sql.Literal(LIVE),
+        held=sql.Literal(HELD),
+    )
+
+
+def shown_value(column: str, kind: str) -> sql.Composed:
+    """Return what the view shows of a column, from a row that has `image`: never an error, whatever is in there."""
+    value = sql.SQL("(image -> {})").format(literal(column))
+    if kind in {"int", "decimal"}:
+        # Not bigint: whole numbers have no upper end.
+        return sql.SQL("CASE jsonb_typeof({0}) WHEN 'number' THEN {0}::numeric END").format(value)
+    if kind == "float":
+        within = sql.SQL("CASE jsonb_typeof({0}) WHEN 'number' THEN abs({0}::numeric) < 1.79e308 END").format(value)
+        return sql.SQL("CASE WHEN {} THEN {}::double precision END").format(within, value)
+    if kind == "bool":
+        return sql.SQL("CASE jsonb_typeof({0}) WHEN 'boolean' THEN {0}::boolean END").format(value)
+    if kind == "json":
+        return sql.SQL("nullif({}, 'null')").format(value)
+    return sql.SQL("(image ->> {})").format(literal(column))
+
+
+def index_statement(schema: str, table: LiveTable, column: str) -> tuple[str, sql.Composed]:
+    """Return the name of the index that finds rows by `column`, and the statement that makes it.
+
+    It is a hash index: values of any length fit, where a tree would refuse those over 2,700 bytes.
+    """
+    value = shown_value(column, table.kinds[column])
+    digest = hashlib.blake2b(repr((table.name, value.as_string(None))).encode(), digest_size=12).hexdigest()
+    name = BY_COLUMN + digest
+    statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING hash (({}))")
+    return name, statement.format(sql.Identifier(name), sql.Identifier(schema, row_table(table.name)), value)
+
+
+def _iso(millis: sql.Composable) -> sql.Composed:
+    # Outside of years 1 to 9999 there is no ISO 8601 text, and PostgreSQL's calendar ends somewhere beyond.
+    return sql.SQL(
+        """CASE WHEN {0} BETWEEN -62135596800000 AND 253402300799999 THEN
+        to_char(timestamp '1970-01-01' + ({0}) * interval '1 millisecond', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END"""
+    ).format(millis)
+
+
+# Texts: PostgreSQL has no character NUL. It is stored as U+0001 U+FDD0, and U+0001, which thereby means something, as
+# U+0001 U+FDD1. Distinct texts stay distinct and in their order. Texts without the two, all in practice, are untouched.
+
+_NUL, _SOH = "\x01\ufdd0", "\x01\ufdd1"
+_ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u000([01])")
+_STORED = re.compile(r"(?<!\\)((?:\\\\)*)\\u0001([\ufdd0\ufdd1])")
+_MARKS = {b"0": "\ufdd0".encode(), b"1": "\ufdd1".encode()}
+_DIGITS = {"\ufdd0": "0", "\ufdd1": "1"}
+
+
+def to_text(text: str) -> str:
+    """Write a text as PostgreSQL can hold it."""
+    return text.replace("\x01", _SOH).replace("\0", _NUL) if "\0" in text or "\x01" in text else text
+
+
+def from_text(stored: str) -> str:
+    """Read what `to_text` wrote."""
+    return stored.replace(_NUL, "\0").replace(_SOH, "\x01") if "\x01" in stored else stored
+
+
+def literal(text: str) -> sql.Literal:
+    """Return a text as a literal, as it is stored."""
+    return sql.Literal(to_text(text))
+
+
+def to_json(json: bytes) -> str:
+    """Do to all texts within `json` what `to_text` does."""
+    if b"\\u000" in json:
+        json = _ESCAPED.sub(lambda match: match[1] + rb"\u0001" + _MARKS[match[2]], json)
+    return json.decode()
+
+
+def from_json(stored: str) -> str:
+    """Read what `to_json` wrote."""
+    if "\\u0001" in stored:
+        return _STORED.sub(lambda match: match[1] + "\\u000" + _DIGITS[match[2]], stored)
+    return stored
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def image_text(image: Row | None) -> str | None:
+    """Write a row as it is stored."""
+    return None if image is None else to_json(_encode(image))
+
+
+def key_text(key: str) -> str:
+    """Write a key as it is stored."""
+    return to_text(to_json(key.encode()))
+
+
+def key_of(stored: str) -> str:
+    """Read what `key_text` wrote."""
+    return from_json(from_text(stored))
+
+
+def image_of(stored: str | None) -> Row | None:
+    """Read what `image_text` wrote; numbers that are not whole come back as Decimal, with the digits that they had."""
+    return None if stored is None else _decode(from_json(stored))
+
+
+_BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
+
+
+def holdable(value: Any) -> Any:
+    """Return `value` with all numbers that PostgreSQL's `numeric` cannot hold as texts."""
+    if isinstance(value, Mapping):
+        return {name: holdable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [holdable(part) for part in value]
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        fits = isinstance(exponent, int) and exponent >= -_AFTER_POINT and value.adjusted() < _BEFORE_POINT
+        return value if fits else str(value)
+    return value

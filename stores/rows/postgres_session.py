@@ -1,0 +1,85 @@
+"""Sessions with PostgreSQL, and its errors told without the connection string.
+
+What psycopg says may hold the host, the user, and pieces of a connection string that it could not read, a password
+among them. So no error of psycopg leaves these modules, not even as a cause: only PostgreSQL's reason does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from events.errors import StoreError
+
+Session = psycopg.Connection[tuple[Any, ...]]
+
+_VARIABLE = "HEADRACE_ROWS__DSN"
+_DEFAULTS: dict[str, Any] = {
+    "application_name": "headrace",
+    "connect_timeout": 10,
+    # A peer that vanished without a word is noticed within a minute, and a dead writer's lock let go.
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+}
+_OLDEST = 140000
+
+
+def connect(dsn: str) -> Session:
+    """Return a session in which each statement is a commit unless a transaction is begun.
+
+    :raises StoreError: When there is no such server, or it is too old or cannot hold all texts.
+    """
+    try:
+        given = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        detail = "the connection string of the row store cannot be read"
+        raise StoreError(
+            detail, f"set {_VARIABLE} to something like postgresql://user:password@host/database"
+        ) from None
+    try:
+        session: Session = psycopg.connect(**{**_DEFAULTS, **given}, autocommit=True)
+    except psycopg.Error as error:
+        detail = f"PostgreSQL cannot be reached: {_reason(error, given)}"
+        raise StoreError(detail, f"check the server and {_VARIABLE}") from None
+    except ValueError:  # such as a NUL
+        detail = "the connection string of the row store cannot be used"
+        raise StoreError(detail, f"correct {_VARIABLE}") from None
+    encoding = session.info.parameter_status("server_encoding")
+    if session.info.server_version < _OLDEST or encoding != "UTF8":
+        session.close()
+        detail = f"the row store needs PostgreSQL 14 or later and a database in UTF8, not {encoding}"
+        raise StoreError(detail, "make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")
+    session.prepare_threshold = None  # views change under a prepared statement's feet
+    return session
+
+
+@contextmanager
+def told(session: Session, hint: str = "") -> Iterator[None]:
+    """Tell an error of PostgreSQL as a StoreError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if session.closed:
+            detail, hint = "the connection to PostgreSQL is lost", "start the flow again: it goes on where it was"
+        else:
+            detail = f"PostgreSQL refused: {reason_of(error)}"
+        raise StoreError(detail, hint) from None
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """Return the server's reason in one line."""
+    return " ".join((error.diag.message_primary or str(error)).split())
+
+
+def _reason(error: psycopg.Error, given: dict[str, Any]) -> str:
+    """Return why a connection failed, without where to and who."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = lines[0].rpartition("failed: ")[2].strip() if lines else "no reason given"
+    for value in sorted({str(value) for value in given.values() if value}, key=len, reverse=True):
+        reason = reason.replace(value, "…")
+    return reason

@@ -1,0 +1,125 @@
+"""The file of the row store: one process writes it, whoever reads it sees whole commits.
+
+A lock beside the file makes the writer the only one, over all processes, for as long as its process lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from events.errors import StoreError
+from stores.rows.sqlite_schema import APPLICATION, STORE_TABLES, VERSION
+
+_BUSY_SECONDS = 30.0
+_CHECKPOINT_PAGES = 8192
+"""Pages of the write-ahead log at which they go into the database: 32 MB, so that a busy page is moved but once."""
+_CACHE_KIB = 65_536
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as StoreError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        detail = f"the row store {path} cannot be used: {error}"
+        raise StoreError(detail, _hint(error)) from error
+
+
+def _hint(error: sqlite3.DatabaseError) -> str:
+    if type(error) is sqlite3.DatabaseError:
+        return "the file is damaged or of another kind: restore it, or move it aside and run the flow from the start"
+    return "see that the disk has space and the file can be read and written, then start again"
+
+
+class WriterLock:
+    """Makes this process the only writer of the store at `path`.
+
+    :raises StoreError: When another one is, naming its process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            holder = lock.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+            detail = f"the row store {path} has a writer already: process {holder}"
+            raise StoreError(detail, "stop that flow first; a store has one writer") from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def close(self) -> None:
+        """Let the next writer in."""
+        os.close(self._descriptor)
+
+
+def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> sqlite3.Connection:
+    """Open the store, made if it is not there; only the holder of the lock may.
+
+    :raises StoreError: When it is not ours or cannot be used.
+    """
+    with explained(path):
+        # Isolation level None: transactions begin where the writer says so.
+        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            made = check(db, path)
+            db.execute("PRAGMA journal_mode = WAL")
+            # A commit outlives the process at once, a power cut after the next checkpoint: the flow's recovery and the
+            # positions in the store make up for what is lost in between.
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * 4096}")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            if not made:
+                _make(db, identity(), made_at)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def check(db: sqlite3.Connection, path: Path) -> bool:
+    """Return whether there is a store in the database; false if there is nothing at all.
+
+    :raises StoreError: When there is something else.
+    """
+    if not _pragma(db, "schema_version"):
+        return False
+    if _pragma(db, "application_id") != APPLICATION:
+        detail = f"{path} is a database of another kind, not a row store"
+        raise StoreError(detail, "move it away or choose another data_dir")
+    if (version := _pragma(db, "user_version")) != VERSION:
+        detail = f"the row store {path} has layout {version}, this program reads {VERSION}"
+        raise StoreError(detail, "use the program that wrote it, or move it aside and run the flow from the start")
+    return True
+
+
+def _make(db: sqlite3.Connection, identity: str, made_at: int) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    for statement in STORE_TABLES:
+        db.execute(statement)
+    db.execute("INSERT INTO headrace_store VALUES (?, ?)", (identity, made_at))
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open the store read-only; it must be there."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -1,0 +1,300 @@
+"""How one live table takes its items in: joined in their order, counted by the guard, each row written once a batch.
+
+Everything here happens within the caller's transaction. What is in memory beside it agrees with the store after each
+commit; after an exception it does not, and the object is to be thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from events.changes import Change, Decision, Sighting, Truncation, supersedes
+from events.clock import Clock
+from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow
+from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
+from stores.rows.guard import DECISION, HOLD, Guard, Hold, Status, Verdict, slice_fact, slices_of
+from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
+from stores.settings import GuardSettings, LiveTableSettings
+
+NEWEST, EMPTIED = "newest", "emptied"
+"""Kinds of facts: the newest event time of a live table; by live table and source, the newest `Emptied`."""
+
+_DAY = 86_400_000
+
+
+class Counts(msgspec.Struct):
+    """What became of changes and truncations.
+
+    :arg changed: Changes that changed their row.
+    :arg filled: Of these, older ones that brought the value of a column that newer ones had left out.
+    :arg older: Changes that came after a newer one of their row, and changed nothing.
+    :arg duplicates: Changes that their row had taken in already.
+    :arg truncations: Truncations.
+    """
+
+    changed: int = 0
+    filled: int = 0
+    older: int = 0
+    duplicates: int = 0
+    truncations: int = 0
+
+
+class TableIntake:
+    """One live table on its way into the store.
+
+    :arg alert: Called with a slice that becomes held, before that is committed.
+    """
+
+    def __init__(
+        self,
+        writer: RowWriter,
+        live: LiveTableSettings,
+        guard: GuardSettings,
+        clock: Clock,
+        alert: Callable[[Hold], object],
+    ) -> None:
+        self.name = live.name
+        self._writer = writer
+        self._settings = live
+        self._clock = clock
+        self._alert = alert
+        self._seen: Seen | None = seen_of(writer.facts(COLUMNS).get(self.name))
+        self._seen_noted = self._seen
+        self._exposed: LiveTable | None = None
+        self._emptied = {
+            name.rpartition("/")[2]: msgspec.json.decode(value, type=Emptied)
+            for name, value in writer.facts(EMPTIED).items()
+            if name.rpartition("/")[0] == self.name
+        }
+        holds = writer.facts(HOLD)
+        self._holds = {
+            slice_: msgspec.json.decode(holds[name], type=Hold) for slice_, name in slices_of(self.name, holds).items()
+        }
+        self._guard = self._count(guard)
+        self._forgotten: tuple[int, int] | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """Newest event time that the table has taken in (ms since epoch)."""
+        return self._guard.newest
+
+    def take(self, items: Sequence[Change | Truncation | Decision], counts: Counts) -> None:
+        """Take items in, in their order, and bring the store to what follows from them."""
+        before = self._guard.newest
+        run: list[Change] = []
+        for item in items:
+            if isinstance(item, Change):
+                run.append(item)
+                continue
+            self._change(run, counts)
+            run = []
+            if isinstance(item, Truncation):
+                self._truncate(item)
+                counts.truncations += 1
+            else:
+                self._decide(item)
+        self._change(run, counts)
+        self._settle()
+        if self._guard.newest is not None and self._guard.newest != before:
+            self._writer.note(NEWEST, {self.name: msgspec.json.encode(self._guard.newest)})
+
+    def see(self, sighting: Sighting) -> None:
+        """Take in which columns the table's events have."""
+        self._seen = joined(self._seen, sighting)
+
+    def expose(self) -> None:
+        """Show the table in SQL with the columns seen so far."""
+        ttl = self._settings.ttl_seconds
+        table = LiveTable(
+            self.name, kinds_of(self._seen), None if ttl is None else round(ttl * 1000), self._settings.index
+        )
+        if table != self._exposed:
+            self._writer.expose(table)
+            self._exposed = table
+            self.note_seen()
+
+    @property
+    def unnoted(self) -> bool:
+        """Whether columns have been seen that are not noted in the store."""
+        return self._seen is not self._seen_noted
+
+    def note_seen(self) -> None:
+        """Note which columns have been seen, and when."""
+        if self._seen is not None and self.unnoted:
+            self._writer.note(COLUMNS, {self.name: msgspec.json.encode(self._seen)})
+            self._seen_noted = self._seen
+
+    def forgettable(self, behind: int | None, tombstone_days: float) -> tuple[int, int] | None:
+        """Return before which event times images and rows of deleted rows can go; None if they have gone already.
+
+        :arg behind: Event time of the slowest partition that is still catching up; None: there is none.
+        """
+        newest = self._guard.newest
+        if newest is None:
+            return None
+        safe = newest if behind is None else min(newest, behind)
+        window = self._guard.window
+        # Whole slices only, and only once each: looking for what to forget has its price.
+        images = (safe // window - 2) * window
+        before = images, min(images, (safe - round(tombstone_days * _DAY)) // window * window)
+        return None if self._forgotten is not None and before <= self._forgotten else before
+
+    def forget(self, before: tuple[int, int]) -> None:
+        """Forget what `forgettable` has named."""
+        self._writer.forget(self.name, *before)
+        self._guard.forget(before[0] // self._guard.window)
+        self._forgotten = before
+
+    def _count(self, settings: GuardSettings) -> Guard:
+        window = round(settings.window_seconds * 1000)
+        newest, decisions = self._writer.facts(NEWEST).get(self.name), self._writer.facts(DECISION)
+        # A slice is what it was when it was held: under another window its number means nothing.
+        statuses: dict[int, Status] = {
+            slice_: hold.status for slice_, hold in self._holds.items() if hold.end - hold.begin == window
+        }
+        tally = self._writer.tally(self.name, window)
+        statuses.update((slice_, "held") for slice_ in tally.held if slice_ not in statuses)
+        verdicts: dict[int, Verdict] = {
+            slice_: msgspec.json.decode(decisions[name], type=Verdict)
+            for slice_, name in slices_of(self.name, decisions).items()
+        }
+        return Guard(
+            share=settings.share,
+            rows=settings.rows,
+            window=window,
+            tally=tally,
+            newest=None if newest is None else msgspec.json.decode(newest, type=int),
+            statuses=statuses,
+            verdicts=verdicts,
+        )
+
+    def _change(self, run: Sequence[Change], counts: Counts) -> None:
+        if not run:
+            return
+        rows = self._known(run)
+        changed: dict[RowId, StoredRow] = {}
+        now, emptied, guard = self._clock(), self._emptied, self._guard
+        for change in run:
+            id_ = change.source, change.key
+            old = rows.get(id_)
+            new = join(old, change, now, emptied.get(change.source) if emptied else None)
+            if new is None:
+                same = old is not None and old.standing.position == change.position and _came_before(change, old)
+                counts.duplicates += same
+                counts.older += not same
+                continue
+            counts.changed += 1
+            if old is not None and new.standing is old.standing:
+                counts.filled += 1
+            else:
+                guard.advance(change.event_time)
+                _recount(guard, old, new)
+            rows[id_] = changed[id_] = new
+        if changed:
+            self._writer.put(self.name, list(changed.values()))
+
+    def _known(self, run: Sequence[Change]) -> dict[RowId, StoredRow | Known]:
+        ids = list({(change.source, change.key): None for change in run})
+        known = self._writer.standings(self.name, ids)
+        if not known:
+            return {}
+        rows: dict[RowId, StoredRow | Known] = {**known}
+        # Reading and decoding images costs as much as all the rest, and an ordinary update needs none.
+        whole = {
+            id_: None
+            for change in run
+            for id_ in [(change.source, change.key)]
+            if id_ in known and needs_image(change, known[id_])
+        }
+        if whole:
+            rows.update(self._writer.fetch(self.name, list(whole)))
+        return rows
+
+    def _truncate(self, truncation: Truncation) -> None:
+        known = self._emptied.get(truncation.source)
+        emptied = Emptied(standing_of(truncation), truncation.event_time)
+        if known is not None and not supersedes(emptied.standing, known.standing):
+            return
+        self._guard.advance(truncation.event_time)
+        self._emptied[truncation.source] = emptied
+        self._writer.note(EMPTIED, {f"{self.name}/{truncation.source}": msgspec.json.encode(emptied)})
+        self._settle()
+        # Held rows went when they were deleted first. Whether they are held by now must not matter here.
+        self._restate_held(HELD, GONE)
+        self._bury(truncation.source, emptied)
+        self._restate_held(GONE, HELD)
+        now = self._clock()
+        gapped = [emptied_gaps(row, emptied, now) for row in self._writer.gapped(self.name, truncation.source)]
+        self._writer.put(self.name, [row for row in gapped if row is not None])
+
+    def _bury(self, source: str, emptied: Emptied) -> None:
+        count = self._writer.bury(self.name, source, emptied.standing, emptied.event_time, self._clock())
+        self._guard.disappear(emptied.event_time, count)
+
+    def _restate_held(self, old: int, state: int) -> None:
+        for slice_, status in self._guard.statuses.items():
+            if status == "held":
+                self._restate(slice_, old, state)
+
+    def _decide(self, decision: Decision) -> None:
+        if self._guard.decide(decision.slice, decision.verdict):
+            fact = {slice_fact(self.name, decision.slice): msgspec.json.encode(decision.verdict)}
+            self._writer.note(DECISION, fact)
+
+    def _settle(self) -> None:
+        while due := self._guard.settle():
+            for restatement in due:
+                self._restate(restatement.slice, restatement.old, restatement.state)
+            # A truncation that came later than deletes which are discarded has their rows to delete as well. Without
+            # a position nothing tells that it did.
+            restored = [restatement.slice * self._guard.window for restatement in due if restatement.state == LIVE]
+            for source, emptied in self._emptied.items():
+                if restored and emptied.standing.position and emptied.event_time >= min(restored):
+                    self._bury(source, emptied)
+        self._note_holds()
+
+    def _restate(self, slice_: int, old: int, state: int) -> None:
+        begin = slice_ * self._guard.window
+        self._writer.restate(self.name, old, state, begin, begin + self._guard.window)
+
+    def _note_holds(self) -> None:
+        now, window = self._clock(), self._guard.window
+        facts: dict[str, bytes] = {}
+        for slice_, status in self._guard.statuses.items():
+            known = self._holds.get(slice_)
+            if known is not None and known.status == status:
+                continue
+            deleted, rows = self._guard.rows_of(slice_)
+            if known is not None and status in {"released", "discarded"}:
+                deleted, rows = known.deleted, known.rows
+            since = known.since if known is not None else now
+            begin = slice_ * window
+            hold = Hold(self.name, slice_, begin, begin + window, status, deleted, rows, since, now)
+            if known is None and status == "held":
+                self._alert(hold)
+            self._holds[slice_] = hold
+            facts[slice_fact(self.name, slice_)] = msgspec.json.encode(hold)
+        if facts:
+            self._writer.note(HOLD, facts)
+
+
+def _came_before(change: Change, row: StoredRow | Known) -> bool:
+    standing = row.standing
+    same = change.stream == standing.stream and change.partition == standing.partition
+    return bool(change.position) or (same and change.offset == standing.offset)
+
+
+def _recount(guard: Guard, old: StoredRow | Known | None, new: StoredRow) -> None:
+    was = LIVE if old is None else old.state
+    if old is None:
+        if new.state == LIVE:
+            guard.appear()
+    elif was == LIVE and new.state != LIVE:
+        guard.disappear(new.as_of)
+    elif was != LIVE and new.state == LIVE:
+        guard.appear()
+        imaged = old.imaged if isinstance(old, Known) else old.image is not None
+        if imaged:
+            guard.return_(old.as_of)

@@ -53,7 +53,7 @@ class Workload:
     def begin(self, number: int) -> Iterator[LogRecord]:
         """Yield one event for each partition of the log, by which it is seen that run `number` has begun."""
         for probe in probes():
-            yield self.probe(probe, -number)  # below the versions that a load gives them
+            yield self.probe(probe, begun(number))
 
     def snapshot(self) -> Iterator[LogRecord]:
         """Yield each flight once, as a first copy of the table does."""
@@ -141,6 +141,11 @@ class Workload:
 def key_of(number: int) -> str:
     """Return the primary key of a row as the events have it."""
     return f'{{"id":{number}}}'
+
+
+def begun(number: int) -> int:
+    """Return the version of the probes by which it is seen that run `number` has begun: below those of a load."""
+    return -number
 
 
 def partition_of(number: int) -> int:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.tables_delay import Delays
-from benchmarks.tables_systems import Loop, Run
+from benchmarks.tables_systems import Loop
+from benchmarks.tables_watch import Run
 
 RATE_AIM, DELAY_AIM, GROWTH_AIM = 0.6, 150.0, 1.3
 

@@ -23,7 +23,9 @@ MAX_SCHEMAS = 256
 MAX_SCHEMA_BYTES = 32 * 2**20
 """Bounds of what is remembered of a stream's schemas; beyond them it begins anew."""
 
-_BEGIN = b'{"schema":'
+BEGIN = b'{"schema":'
+"""How an event in a wrapping begins, as the converters of Kafka Connect write it."""
+
 _PAYLOAD = b'"payload":'
 _REMEDY = "let the connector write the schema, or set `schemas.enable` of its converters to false"
 
@@ -83,11 +85,8 @@ class Opener(Generic[S]):
 
         :raises RejectedError: When it is not strict JSON, or its schema is none.
         """
-        if not raw.startswith(_BEGIN):
-            event = read_json(raw)
-            if type(event) is dict and "payload" not in event:
-                return event, self._none
-            return self._unwrap(raw, event)
+        if not raw.startswith(BEGIN):
+            return self._unwrap(raw, read_json(raw))
         begin, made = self._last
         if not raw.endswith(b"}"):
             # What was cut off is not to pass for an event whose payload ends early.
@@ -117,7 +116,7 @@ class Opener(Generic[S]):
         """Remember how `raw` begins, if it is a schema and a payload and nothing else."""
         payload = bytes(msgspec.json.decode(raw, type=_Wrapping).payload)
         begin = raw[: -len(payload) - 1]
-        if not (raw.endswith(payload + b"}") and begin.startswith(_BEGIN) and begin.endswith(_PAYLOAD)):
+        if not (raw.endswith(payload + b"}") and begin.startswith(BEGIN) and begin.endswith(_PAYLOAD)):
             return
         self._bytes -= len(begin) if begin in self._known else 0
         if len(self._known) >= MAX_SCHEMAS or self._bytes + len(begin) > MAX_SCHEMA_BYTES:

@@ -18,7 +18,8 @@ from typing import Any
 from events.changes import Change, Op, Row, Truncation
 from events.errors import RejectedError
 from events.log import LogRecord
-from operators.changes.connect import NO_IMAGES, Images, Opener, Shape, image_shapes
+from operators.changes.connect import BEGIN, NO_IMAGES, Images, Opener, Shape, image_shapes
+from operators.changes.duplicate_keys import read_json
 from operators.changes.mongo import document_key, key_value, read_document
 from operators.changes.occurrence import Occurrence, change_of, truncation_of
 from operators.changes.positions import Place, place_of
@@ -92,11 +93,17 @@ class _Debezium:
         self._tables = Tables(rules)
         self._open = Opener(image_shapes, NO_IMAGES, lambda event: "op" in event).open
         self._origins: dict[Any, _Origin] = {}
+        self._last: tuple[Any, _Origin | None] = (None, None)
 
     def decode(self, record: LogRecord) -> Sequence[Change | Truncation]:
         """Return the changes that a record says; see `Decode`."""
         value = checked_value(record, self._rules)
-        event, images = (None, NO_IMAGES) if value is None else self._open(value)
+        if value is None:
+            return self._tombstone(record)
+        images = NO_IMAGES
+        event = None if value.startswith(BEGIN) else read_json(value)
+        if type(event) is not dict or "op" not in event:
+            event, images = self._open(value)
         if type(event) is not dict:
             return self._tombstone(record) if event is None else _formless()
         op, source = event.get("op"), event.get("source")
@@ -128,6 +135,9 @@ class _Debezium:
     def _origin(self, source: Row) -> _Origin:
         get = source.get
         names = (get("connector"), get("name"), get("db"), get("schema"), get("table"), get("collection"))
+        last, origin = self._last
+        if names == last and origin is not None:
+            return origin
         try:
             origin = self._origins.get(names)
         except TypeError:
@@ -137,6 +147,7 @@ class _Debezium:
             if len(self._origins) >= MAX_TABLES:
                 self._origins.clear()
             origin = self._origins[names] = _Origin(source, self._rules, self._tables)
+        self._last = (names, origin)
         return origin
 
     def _row(self, at: Occurrence, origin: _Origin, event: Row, images: Images, user: Any) -> Sequence[Change]:
@@ -157,9 +168,10 @@ class _Debezium:
         initiator = plan.initiator_of(after, user) if plan.initiator or user is not None else ""
         # PostgreSQL's connector writes a delete and a create; what else its `before` says can be made up.
         if before is not None and kind == "update" and origin.connector != "postgresql":
-            old = {column: before.get(column) for column in key}
-            if old != key and None not in old.values():
-                return _moved(at, (old, key), (before, after), initiator, silent)
+            old = {column: before.get(column, value) for column, value in key.items()}
+            new = {column: after.get(column, value) for column, value in key.items()}
+            if old != new and None not in old.values():
+                return _moved(at, key, (old, new), (before, after), (initiator, silent))
         return (change_of(at, kind, key, before, after, initiator=initiator, unavailable=silent),)
 
     def _document(self, at: Occurrence, origin: _Origin, event: Row, kind: Op) -> Sequence[Change]:
@@ -209,12 +221,11 @@ def _delete(
 
 
 def _moved(
-    at: Occurrence, keys: tuple[Row, Row], images: tuple[Row, Row], initiator: str, silent: tuple[str, ...]
+    at: Occurrence, key: Row, keys: tuple[Row, Row], images: tuple[Row, Row], said: tuple[str, tuple[str, ...]]
 ) -> Sequence[Change]:
     """Return the delete and the create that a change of the primary key is."""
-    (old, key), (before, after) = keys, images
-    new = {column: after.get(column, value) for column, value in key.items()}
-    if key not in (old, new):
+    (old, new), (before, after), (initiator, silent) = keys, images, said
+    if key not in keys:
         message = f"{at.table}: the record's key is that of neither the row before nor the row after"
         raise RejectedError(message, _WRITTEN)
     return (

@@ -73,7 +73,7 @@ _ADDED = (
     | {"__op": "op", "__deleted": "deleted"}
 )
 """Columns that the transform can add, and what each is of the envelope."""
-_NAMES = _ADDED.keys()
+_NAMES = frozenset(_ADDED)
 
 
 def debezium_flat(rules: StreamRules) -> Decode:
@@ -101,7 +101,7 @@ class _Flat:
             message = "the event is no JSON object"
             raise RejectedError(message, _FORMAT)
         _reject_envelope(row)
-        added = {_ADDED[name]: row.pop(name) for name in _NAMES & row.keys()}
+        added = {_ADDED[name]: row.pop(name) for name in _NAMES.intersection(row)}
         plan = self._tables.of(self._table(added))
         silent = unavailable_in(row)
         for column in silent:

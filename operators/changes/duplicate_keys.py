@@ -23,6 +23,9 @@ MAX_DEPTH = 100
 _REMEDY = "send one JSON object per event, encoded in UTF-8"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+_encode_into = msgspec.json.Encoder().encode_into
+_again = bytearray(4096)
+"""Where events are written again. Threads may share it: bytes that were written here have no key twice, whoever did."""
 
 
 def read_json(raw: bytes) -> Any:
@@ -44,7 +47,8 @@ def read_json(raw: bytes) -> Any:
         raise RejectedError(message, _REMEDY) from None
     except RecursionError:
         raise _too_deep() from None
-    if _encode(decoded) != raw:
+    _encode_into(decoded, _again)
+    if _again != raw:
         reject_duplicate_keys(raw, decoded)
     return decoded
 

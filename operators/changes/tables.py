@@ -13,7 +13,8 @@ import msgspec
 from events.changes import Row
 from events.errors import RejectedError
 from events.log import LogRecord
-from operators.changes.connect import NO_SHAPE, Opener, Shape, is_bare_row, row_shape
+from operators.changes.connect import BEGIN, NO_SHAPE, Opener, Shape, is_bare_row, row_shape
+from operators.changes.duplicate_keys import read_json
 from operators.changes.rules import StreamRules, TableRules
 from operators.changes.values import read_columns, readers_of
 
@@ -127,7 +128,9 @@ class Tables:
         raw = record.key
         if not raw or not raw.startswith(b"{"):
             return None
-        columns, shape = self._open_key(raw)
+        columns, shape = (None, NO_SHAPE) if raw.startswith(BEGIN) else (read_json(raw), NO_SHAPE)
+        if columns is None or "payload" in columns:
+            columns, shape = self._open_key(raw)
         if type(columns) is not dict or not columns:
             return None
         if shape.reads or plan.own:

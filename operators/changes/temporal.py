@@ -7,18 +7,25 @@ sign.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import date
 
 _DAY = 86_400
+_ORDINAL = date(1970, 1, 1).toordinal()
+_FIRST, _LAST = date.min.toordinal() - _ORDINAL, date.max.toordinal() - _ORDINAL
 _FOREVER = 9_223_372_036_825_200_000
 _ALWAYS = -9_223_372_036_832_400_000
 """What the JDBC driver of PostgreSQL, and so Debezium, gives for `infinity` and `-infinity`."""
 
 _MONTHS = 12
+_SIXTY = 60
 _MAX_YEAR = 9999
 
 
 def date_text(days: int) -> str:
     """Write the date that many days after 1970-01-01."""
+    if _FIRST <= days <= _LAST:
+        return date.fromordinal(days + _ORDINAL).isoformat()
     # Years begin in March, so that the leap day is their last; an era is 400 years (the proleptic Gregorian calendar).
     era, day_of_era = divmod(days + 719_468, 146_097)
     year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
@@ -71,11 +78,15 @@ def _fraction(parts: int, per_second: int) -> str:
     return f".{digits}"
 
 
-_ZONED = re.compile(
-    r"([+-]?\d{4,}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?(?::?\d\d)?)"
+_CLOCK = r"(\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(?:Z|([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?)"
+_UTC = re.compile(
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII
 )
-_ZONED_TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)")
-_DATE = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)")
+"""What is in UTC already, on days that every month has."""
+_ZONED = re.compile(rf"([+-]?\d{{4,9}}-\d\d-\d\d)[T ]{_CLOCK}", re.ASCII)
+_ZONED_TIME = re.compile(_CLOCK, re.ASCII)
+_DATE = re.compile(r"([+-]?\d{4,9})-(\d\d)-(\d\d)", re.ASCII)
+_MAX_OFFSET = 18 * 3600
 
 
 def utc_text(text: str) -> str:
@@ -83,18 +94,16 @@ def utc_text(text: str) -> str:
 
     :raises ValueError: When it is none.
     """
-    if text in {"infinity", "-infinity"}:
+    if _UTC.fullmatch(text) or text in {"infinity", "-infinity"}:
         return text
     found = _ZONED.fullmatch(text)
     if found is None:
         message = f"{text!r} is no ISO 8601 time with an offset"
         raise ValueError(message)
-    date, hour, minute, second, fraction, sign, offset_hours, offset_minutes = found.groups()
-    days = _days(date)
-    clock = _clock(hour, minute, second)
-    shift = _shift(sign, offset_hours, offset_minutes)
-    more, clock = divmod(clock - shift, _DAY)
-    return f"{date_text(days + more)}T{time_text(clock, 1)}{fraction or ''}Z"
+    day, *clock = found.groups()
+    seconds, fraction = _utc_seconds(clock)
+    more, seconds = divmod(seconds, _DAY)
+    return f"{date_text(_days(day) + more)}T{time_text(seconds, 1)}{fraction}Z"
 
 
 def utc_time_text(text: str) -> str:
@@ -106,22 +115,21 @@ def utc_time_text(text: str) -> str:
     if found is None:
         message = f"{text!r} is no ISO 8601 time of day with an offset"
         raise ValueError(message)
-    hour, minute, second, fraction, sign, offset_hours, offset_minutes = found.groups()
-    clock = (_clock(hour, minute, second) - _shift(sign, offset_hours, offset_minutes)) % _DAY
-    return f"{time_text(clock, 1)}{fraction or ''}Z"
+    seconds, fraction = _utc_seconds(found.groups())
+    return f"{time_text(seconds % _DAY, 1)}{fraction}Z"
 
 
-def _clock(hour: str, minute: str, second: str | None) -> int:
-    clock = int(hour) * 3600 + int(minute) * 60 + int(second or 0)
-    if int(hour) > 24 or int(minute) > 59 or int(second or 0) > 59 or clock > _DAY:  # noqa: PLR2004  # a clock's own numbers
-        message = f"there is no time {hour}:{minute}:{second}"
+def _utc_seconds(clock: Sequence[str | None]) -> tuple[int, str]:
+    """Return the seconds since midnight in UTC, which may be of the day before or after, and the fraction as text."""
+    hours, minutes, seconds = (int(part or 0) for part in clock[:3])
+    fraction, sign, *offset = clock[3:]
+    offset_hours, offset_minutes, offset_seconds = (int(part or 0) for part in offset)
+    shift = offset_hours * 3600 + offset_minutes * 60 + offset_seconds
+    total = hours * 3600 + minutes * 60 + seconds
+    if total > _DAY or max(minutes, seconds, offset_minutes, offset_seconds) >= _SIXTY or shift > _MAX_OFFSET:
+        message = "there is no such time of day or offset"
         raise ValueError(message)
-    return clock
-
-
-def _shift(sign: str | None, hours: str | None, minutes: str | None) -> int:
-    seconds = int(hours or 0) * 3600 + int(minutes or 0) * 60
-    return -seconds if sign == "-" else seconds
+    return total + shift if sign == "-" else total - shift, fraction or ""
 
 
 def _days(text: str) -> int:

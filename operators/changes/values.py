@@ -119,7 +119,7 @@ def decimal_of_text(value: Any) -> Decimal | str:
     """Read a number that is written as text or as a number; NaN and the infinities stay texts."""
     if type(value) is Decimal:
         return value
-    if value in _NO_NUMBERS:
+    if type(value) is str and value in _NO_NUMBERS:
         return str(value)
     if type(value) is float:
         # The shortest text of a float is what was written, where it had 15 digits or fewer.

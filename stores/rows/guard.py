@@ -65,6 +65,8 @@ class Guard:
     :arg newest: Newest event time of the table so far (ms since epoch).
     :arg statuses: Slices that are or were held.
     :arg verdicts: What the user has decided, be it of slices that have not been held so far.
+
+    `restored` tells that deleted rows have come to be live again, and are not stored so before `settle` is heeded.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Guard:
         self._share = share
         self._rows = rows
         self._open = {slice_ for slice_ in {*self.deleted, *self.statuses} if not self._closed(slice_)}
+        self.restored = False
         self._touched: set[int] = set()
         self._stored_as_held = set(tally.held)
 
@@ -114,6 +117,10 @@ class Guard:
             self.deleted[slice_] = left
         else:
             self.deleted.pop(slice_, None)
+
+    def keeps(self, as_of: int) -> bool:
+        """Tell whether a row that is deleted as of `as_of` stays live, as the user has decided; it is not counted."""
+        return self.statuses.get(as_of // self.window) == "discarded"
 
     def disappear(self, as_of: int, count: int = 1) -> None:
         """Count live rows that are deleted as of `as_of`."""
@@ -142,7 +149,8 @@ class Guard:
 
         Rows deleted since it was last called are expected to be stored in state GONE by now.
         """
-        for slice_ in sorted(self._open):
+        # A decision is for ever: whether it takes effect is asked at each delete, not wherever a batch happens to end.
+        for slice_ in sorted(self._open - self.verdicts.keys()):
             self._judge(slice_)
         due: list[Restatement] = []
         for slice_ in sorted(self._touched):
@@ -157,6 +165,7 @@ class Guard:
                 due.append(Restatement(slice_, HELD, GONE))
                 self._stored_as_held.discard(slice_)
         self._touched.clear()
+        self.restored = False
         return due
 
     def forget(self, before: int) -> None:
@@ -200,6 +209,7 @@ class Guard:
 
     def _restore(self, slice_: int) -> None:
         self.live += self.deleted.pop(slice_, 0)
+        self.restored = True
 
 
 def holds_of(facts: Mapping[str, bytes]) -> list[Hold]:

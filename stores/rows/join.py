@@ -69,8 +69,11 @@ def join(
 
 
 def fill(row: StoredRow, change: Change, applied_at: int) -> StoredRow | None:
-    """Return `row` with what the older event `change` says of columns that no newer one says anything of, or None."""
-    if row.state == GONE or row.image is None:
+    """Return `row` with what the older event `change` says of columns that no newer one says anything of, or None.
+
+    A deleted row stays what it last was, held back or not.
+    """
+    if row.state != LIVE or row.image is None:
         return None
     image, gaps = dict(row.image), dict(row.gaps)
     for column, known in row.gaps.items():
@@ -88,7 +91,7 @@ def emptied_gaps(row: StoredRow, emptied: Emptied, applied_at: int) -> StoredRow
     """Return `row`, which outlives the truncation, without values from before it, or None if it has none such."""
     position = emptied.standing.position
     overtaken = [column for column, known in row.gaps.items() if known is None or known < position]
-    if not position or not overtaken or row.image is None:
+    if not position or not overtaken or row.image is None or row.state != LIVE:
         return None
     image = {column: value for column, value in row.image.items() if column not in overtaken}
     gaps = {**row.gaps, **dict.fromkeys(overtaken, position)}
@@ -108,7 +111,7 @@ def _whole(row: StoredRow | Known | None) -> StoredRow | None:
 def _deleted(row: StoredRow | None, change: Change, standing: Standing, applied_at: int) -> StoredRow:
     if row is not None and row.state != LIVE:
         # It went when it was first deleted: only what comes between the two deletes is decided by the second.
-        return msgspec.structs.replace(row, standing=standing, gaps={})
+        return msgspec.structs.replace(row, standing=standing)
     return StoredRow(
         change.source,
         change.key,
@@ -119,6 +122,7 @@ def _deleted(row: StoredRow | None, change: Change, standing: Standing, applied_
         applied_at,
         change.initiator,
         change.transaction,
+        _NO_GAPS if row is None else row.gaps,
     )
 
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 
-import msgspec
 import psycopg
 from psycopg.adapt import Buffer, Loader
 from psycopg.sql import SQL, Identifier, Literal
@@ -23,11 +22,12 @@ from typing_extensions import override
 from events.errors import RejectedError
 from events.log import Applied
 from stores.rows.base import APPLIED, HELD, LIVE, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
-from stores.rows.postgres import ROW_COLUMNS, read_facts, stored_row
-from stores.rows.postgres_schema import TABLES, from_json, row_table
+from stores.rows.postgres_image import json_of, stored_row, whole
+from stores.rows.postgres_schema import row_table
 from stores.rows.postgres_select import select_query
-from stores.rows.postgres_session import Session, connect, reason_of, told
+from stores.rows.postgres_session import Session, connect, failure, reason_of
 from stores.rows.postgres_statement import SURROUNDINGS, check_plan, checked_statement, surroundings
+from stores.rows.postgres_store import live_tables, read_facts
 
 T = TypeVar("T")
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -56,7 +56,7 @@ class PostgresRowReader(RowReader):
 
         def run(db: Session) -> list[StoredRow]:
             try:
-                found = db.execute(select_query(query, table, ROW_COLUMNS, self._folding(db)))
+                found = db.execute(select_query(query, table, self._folding(db)))
             except psycopg.DataError as error:  # such as a number that PostgreSQL has no place for
                 detail = f"the query cannot be answered: {reason_of(error)}"
                 raise RejectedError(detail, "correct its values") from None
@@ -75,7 +75,7 @@ class PostgresRowReader(RowReader):
                 "SELECT count(*) FILTER (WHERE state = {}), count(*) FILTER (WHERE state = {}), max(as_of) FROM {}"
             )
             found: dict[str, tuple[int, int, int | None]] = {}
-            for name in self._tables(db):
+            for name in live_tables(db, self._schema):
                 table = Identifier(self._schema, row_table(name))
                 live, held, newest = db.execute(count.format(Literal(LIVE), Literal(HELD), table)).fetchall()[0]
                 found[name] = live, held, newest
@@ -138,16 +138,12 @@ class PostgresRowReader(RowReader):
         columns = tuple(column.name for column in cursor.description or ())
         return SqlAnswer(columns, fetched[:rows], cut=len(fetched) > rows)
 
-    def _tables(self, db: Session) -> list[str]:
-        query = SQL("SELECT name FROM {} ORDER BY name").format(Identifier(self._schema, TABLES))
-        return [name for (name,) in db.execute(query)]
-
     def _after(self, db: Session) -> list[str]:
         """Return the live tables after a statement has failed."""
         with suppress(psycopg.Error):
             db.execute("ROLLBACK")
             db.execute(_BEGIN)
-            return self._tables(db)
+            return list(live_tables(db, self._schema))
         return []
 
     def _folding(self, db: Session) -> Identifier:
@@ -161,16 +157,18 @@ class PostgresRowReader(RowReader):
         """Return what `run` finds within one transaction, `empty` where there is no store or table (yet)."""
         with self._turn:
             try:
+                try:
+                    return self._once(run)
+                except psycopg.Error:
+                    db = self._db
+                    if db is None or not db.closed:
+                        raise
+                # The session was lost since the last call: PostgreSQL was restarted, or closes idle ones.
                 return self._once(run)
             except psycopg.errors.UndefinedTable:
                 return empty
-            except psycopg.Error:
-                db = self._db
-                if db is None or not db.closed:
-                    raise
-            # The session was lost since the last call: PostgreSQL was restarted, or closes idle ones.
-            with told(self._session()):
-                return self._once(run)
+            except psycopg.Error as error:
+                raise failure(error, self._db) from None
 
     def _once(self, run: Callable[[Session], T]) -> T:
         db = self._session()
@@ -197,7 +195,7 @@ class _Number(Loader):
     @override
     def load(self, data: Buffer) -> int | Decimal:
         text = bytes(data).decode()
-        return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+        return whole(text) if text.lstrip("-").isdecimal() else Decimal(text)
 
 
 class _Json(Loader):
@@ -205,10 +203,7 @@ class _Json(Loader):
 
     @override
     def load(self, data: Buffer) -> Any:
-        return _decode(from_json(bytes(data).decode()))
-
-
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+        return json_of(bytes(data).decode())
 
 
 def _limit(db: Session, deadline: float) -> None:

@@ -1,24 +1,20 @@
-"""How live tables lie in PostgreSQL: names, tables, the views over them, and texts that PostgreSQL could not hold.
+"""How live tables lie in PostgreSQL: names, tables, and the views over them.
 
 Everything is in one schema that belongs to Headrace alone: `headrace_store`, `headrace_tables` and `headrace_facts`,
 a table `row_NAME` and a view `NAME` per live table. Nothing that a row holds can make a view fail: a value that is not
 of its column's kind is null there. Names come into SQL as identifiers and literals that psycopg composes, values as
-parameters. PostgreSQL's own limits are met without loss: its identifiers end at 63 bytes, its texts hold no NUL.
+parameters.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterable
 
-import msgspec
 from psycopg import sql
 
-from events.changes import Row
 from stores.rows.base import HELD, LIVE, LiveTable
+from stores.rows.postgres_image import to_text
 
 VERSION = 1
 STORE, TABLES, FACTS, INCOMING = "headrace_store", "headrace_tables", "headrace_facts", "headrace_incoming"
@@ -28,10 +24,6 @@ BY_COLUMN = "row_by_"
 _NAME_BYTES = 63
 _VIEW_COLUMNS = 1600  # what one row of a PostgreSQL query may have, and a few spare
 
-COLUMNS = (
-    "source", "key", "ident", "state", "image", "position", "place", "stream", "partition", "offset", "as_of",
-    "applied_at", "initiator", "transaction", "gaps", "gone_at",
-)  # fmt: skip
 _BODY = """(
     source text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, ident jsonb, state smallint NOT NULL,
     image jsonb, position bytea NOT NULL, place text NOT NULL, stream text NOT NULL, partition bigint NOT NULL,
@@ -145,90 +137,14 @@ def index_statement(schema: str, table: LiveTable, column: str) -> tuple[str, sq
     return name, statement.format(sql.Identifier(name), sql.Identifier(schema, row_table(table.name)), value)
 
 
+def literal(text: str) -> sql.Literal:
+    """Return a text as a literal, as it is stored."""
+    return sql.Literal(to_text(text))
+
+
 def _iso(millis: sql.Composable) -> sql.Composed:
     # Outside of years 1 to 9999 there is no ISO 8601 text, and PostgreSQL's calendar ends somewhere beyond.
     return sql.SQL(
         """CASE WHEN {0} BETWEEN -62135596800000 AND 253402300799999 THEN
         to_char(timestamp '1970-01-01' + ({0}) * interval '1 millisecond', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END"""
     ).format(millis)
-
-
-# Texts: PostgreSQL has no character NUL. It is stored as U+0001 U+FDD0, and U+0001, which thereby means something, as
-# U+0001 U+FDD1. Distinct texts stay distinct and in their order. Texts without the two, all in practice, are untouched.
-
-_NUL, _SOH = "\x01\ufdd0", "\x01\ufdd1"
-_ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u000([01])")
-_STORED = re.compile(r"(?<!\\)((?:\\\\)*)\\u0001([\ufdd0\ufdd1])")
-_MARKS = {b"0": "\ufdd0".encode(), b"1": "\ufdd1".encode()}
-_DIGITS = {"\ufdd0": "0", "\ufdd1": "1"}
-
-
-def to_text(text: str) -> str:
-    """Write a text as PostgreSQL can hold it."""
-    return text.replace("\x01", _SOH).replace("\0", _NUL) if "\0" in text or "\x01" in text else text
-
-
-def from_text(stored: str) -> str:
-    """Read what `to_text` wrote."""
-    return stored.replace(_NUL, "\0").replace(_SOH, "\x01") if "\x01" in stored else stored
-
-
-def literal(text: str) -> sql.Literal:
-    """Return a text as a literal, as it is stored."""
-    return sql.Literal(to_text(text))
-
-
-def to_json(json: bytes) -> str:
-    """Do to all texts within `json` what `to_text` does."""
-    if b"\\u000" in json:
-        json = _ESCAPED.sub(lambda match: match[1] + rb"\u0001" + _MARKS[match[2]], json)
-    return json.decode()
-
-
-def from_json(stored: str) -> str:
-    """Read what `to_json` wrote."""
-    if "\\u0001" in stored:
-        return _STORED.sub(lambda match: match[1] + "\\u000" + _DIGITS[match[2]], stored)
-    return stored
-
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
-
-
-def image_text(image: Row | None) -> str | None:
-    """Write a row as it is stored."""
-    return None if image is None else to_json(_encode(image))
-
-
-def key_text(key: str) -> str:
-    """Write a key as it is stored."""
-    return to_text(to_json(key.encode()))
-
-
-def key_of(stored: str) -> str:
-    """Read what `key_text` wrote."""
-    return from_json(from_text(stored))
-
-
-def image_of(stored: str | None) -> Row | None:
-    """Read what `image_text` wrote; numbers that are not whole come back as Decimal, with the digits that they had."""
-    return None if stored is None else _decode(from_json(stored))
-
-
-_BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
-
-
-def holdable(value: Any) -> Any:
-    """Return `value` with all numbers that PostgreSQL's `numeric` cannot hold as texts."""
-    if isinstance(value, Mapping):
-        return {name: holdable(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [holdable(part) for part in value]
-    if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
-        fits = isinstance(exponent, int) and exponent >= -_AFTER_POINT and value.adjusted() < _BEFORE_POINT
-        return value if fits else str(value)
-    return value

@@ -11,14 +11,14 @@ from decimal import Decimal
 from psycopg import sql
 
 from stores.rows.base import HELD, LIVE, Condition, RowQuery
+from stores.rows.postgres_image import ROW
 from stores.rows.postgres_schema import literal
 
 
-def select_query(query: RowQuery, table: sql.Identifier, columns: sql.SQL, folding: sql.Identifier) -> sql.Composed:
-    """Return the statement that `query` stands for.
+def select_query(query: RowQuery, table: sql.Identifier, folding: sql.Identifier) -> sql.Composed:
+    """Return the statement that `query` stands for; it returns what `postgres_image.stored_row` reads.
 
     :arg table: Where the rows are.
-    :arg columns: What is returned of a row.
     :arg folding: Collation whose lower-case letters are what ignoring case means.
     """
     seen = whole = sql.Composed([sql.SQL("image")])
@@ -26,14 +26,15 @@ def select_query(query: RowQuery, table: sql.Identifier, columns: sql.SQL, foldi
         fresh = sql.SQL("as_of >= {}").format(sql.Literal(query.fresh_since))
         seen = sql.SQL("CASE WHEN {} THEN image ELSE ident END").format(fresh)
         whole = sql.SQL("CASE WHEN {} THEN image END").format(fresh)
+    # Images become text outside of the sorting, where there are only as many as are asked for.
     return sql.SQL(
-        """SELECT {columns} FROM (
+        """SELECT {columns} FROM (SELECT * FROM (
             SELECT source, key, state, position, stream, partition, "offset", as_of, applied_at, initiator, transaction,
                 gaps, {seen} AS seen, {whole} AS image
             FROM {table} WHERE state IN ({live}, {held})
-        ) AS rows WHERE {conditions} ORDER BY {order} LIMIT {limit}"""
+        ) AS rows WHERE {conditions} ORDER BY {order} LIMIT {limit}) AS found"""
     ).format(
-        columns=columns,
+        columns=sql.SQL(ROW),
         seen=seen,
         whole=whole,
         table=table,
@@ -107,9 +108,6 @@ def _order(query: RowQuery) -> sql.Composed:
 
 def _value(column: str) -> sql.Composed:
     return sql.SQL("(seen -> {})").format(literal(column))
-
-
-_CASTS = {"number": "({}::numeric)", "boolean": "({}::boolean)", "string": "({} #>> '{{}}')"}
 
 
 def _of_sort(value: sql.Composed, sort: str) -> sql.Composed:

@@ -64,11 +64,14 @@ def told(session: Session, hint: str = "") -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if session.closed:
-            detail, hint = "the connection to PostgreSQL is lost", "start the flow again: it goes on where it was"
-        else:
-            detail = f"PostgreSQL refused: {reason_of(error)}"
-        raise StoreError(detail, hint) from None
+        raise failure(error, session, hint) from None
+
+
+def failure(error: psycopg.Error, session: Session | None, hint: str = "") -> StoreError:
+    """Return what to raise for an error of PostgreSQL."""
+    if session is None or session.closed:
+        return StoreError("the connection to PostgreSQL is lost", "start the flow again: it goes on where it was")
+    return StoreError(f"PostgreSQL refused: {reason_of(error)}", hint)
 
 
 def reason_of(error: psycopg.Error) -> str:

@@ -90,11 +90,13 @@ class TableIntake:
                 continue
             self._change(run, counts)
             run = []
+            self._settle()
             if isinstance(item, Truncation):
                 self._truncate(item)
                 counts.truncations += 1
             else:
                 self._decide(item)
+            self._settle()
         self._change(run, counts)
         self._settle()
         if self._guard.newest is not None and self._guard.newest != before:
@@ -171,17 +173,24 @@ class TableIntake:
         )
 
     def _change(self, run: Sequence[Change], counts: Counts) -> None:
-        if not run:
-            return
+        while run:
+            run = run[self._join(run, counts) :]
+            if run:
+                self._settle()
+
+    def _join(self, run: Sequence[Change], counts: Counts) -> int:
+        """Join changes with their rows; return after how many of them stored rows have to be restated first."""
         rows = self._known(run)
         changed: dict[RowId, StoredRow] = {}
         now, emptied, guard = self._clock(), self._emptied, self._guard
+        done = 0
         for change in run:
+            done += 1
             id_ = change.source, change.key
             old = rows.get(id_)
             new = join(old, change, now, emptied.get(change.source) if emptied else None)
             if new is None:
-                same = old is not None and old.standing.position == change.position and _came_before(change, old)
+                same = old is not None and _came_before(change, old)
                 counts.duplicates += same
                 counts.older += not same
                 continue
@@ -190,10 +199,15 @@ class TableIntake:
                 counts.filled += 1
             else:
                 guard.advance(change.event_time)
+                if new.state == GONE and old is not None and old.state == LIVE and guard.keeps(new.as_of):
+                    new = msgspec.structs.replace(new, state=LIVE)
                 _recount(guard, old, new)
             rows[id_] = changed[id_] = new
+            if guard.restored:
+                break
         if changed:
             self._writer.put(self.name, list(changed.values()))
+        return done
 
     def _known(self, run: Sequence[Change]) -> dict[RowId, StoredRow | Known]:
         ids = list({(change.source, change.key): None for change in run})
@@ -220,17 +234,16 @@ class TableIntake:
         self._guard.advance(truncation.event_time)
         self._emptied[truncation.source] = emptied
         self._writer.note(EMPTIED, {f"{self.name}/{truncation.source}": msgspec.json.encode(emptied)})
-        self._settle()
-        # Held rows went when they were deleted first. Whether they are held by now must not matter here.
-        self._restate_held(HELD, GONE)
         self._bury(truncation.source, emptied)
-        self._restate_held(GONE, HELD)
         now = self._clock()
         gapped = [emptied_gaps(row, emptied, now) for row in self._writer.gapped(self.name, truncation.source)]
         self._writer.put(self.name, [row for row in gapped if row is not None])
 
     def _bury(self, source: str, emptied: Emptied) -> None:
+        # Held rows went when they were first deleted. Whether they are held by now must not matter here.
+        self._restate_held(HELD, GONE)
         count = self._writer.bury(self.name, source, emptied.standing, emptied.event_time, self._clock())
+        self._restate_held(GONE, HELD)
         self._guard.disappear(emptied.event_time, count)
 
     def _restate_held(self, old: int, state: int) -> None:
@@ -282,8 +295,10 @@ class TableIntake:
 
 def _came_before(change: Change, row: StoredRow | Known) -> bool:
     standing = row.standing
+    if change.position:
+        return change.position == standing.position
     same = change.stream == standing.stream and change.partition == standing.partition
-    return bool(change.position) or (same and change.offset == standing.offset)
+    return same and change.offset == standing.offset
 
 
 def _recount(guard: Guard, old: StoredRow | Known | None, new: StoredRow) -> None:

@@ -12,7 +12,8 @@ from benchmarks import tables, tables_loop
 from benchmarks.tables_delay import delays, load
 from benchmarks.tables_log import PARTITIONS, PROBES, Workload, is_final, partition_of, probes, write
 from benchmarks.tables_report import Speed, median_rate
-from benchmarks.tables_systems import Loop, Run
+from benchmarks.tables_systems import Loop
+from benchmarks.tables_watch import Run
 from events.log import LogRecord
 from stores.log.files import FileLog
 

@@ -102,11 +102,11 @@ def _wait_for_work(cluster: list[subprocess.Popen[bytes]], data: Path, moment: f
     """Wait until the store exists and then for `moment`; tell whether all processes are alive then."""
     deadline = time.monotonic() + RUN_SECONDS
     began: float | None = None
-    before = _size(data)
+    before = _trace(data)
     while time.monotonic() < deadline:
         if any(process.poll() is not None for process in cluster):
             return False
-        if began is None and _size(data) != before:
+        if began is None and _trace(data) != before:
             began = time.monotonic()
         if began is not None and time.monotonic() - began >= moment:
             return True
@@ -115,9 +115,23 @@ def _wait_for_work(cluster: list[subprocess.Popen[bytes]], data: Path, moment: f
     raise AssertionError(message)
 
 
-def _size(data: Path) -> int:
-    """Files below the store: it grows with the first commit of a run, whatever the store is."""
-    return sum(len(files) for folder, _, files in os.walk(data) if "recovery" not in folder)
+def _trace(data: Path) -> tuple[int, int]:
+    """Files below the store, and when one of them was last written to: one or the other changes with a commit."""
+    files = [
+        path
+        for folder, _, names in os.walk(data)
+        if "recovery" not in folder
+        for path in (Path(folder, name) for name in names)
+        if path.suffix != ".log" and not path.name.endswith("-shm")
+    ]
+    return len(files), max((_written(path) for path in files), default=0)
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # removed by the flow meanwhile
+        return 0
 
 
 def _finish(cluster: list[subprocess.Popen[bytes]]) -> None:

@@ -57,11 +57,28 @@ def test_grouping_keeps_the_order_of_each_id() -> None:
         assert grouped == [value for found, value in items if found == id_]
 
 
+def test_what_concerns_all_goes_to_every_bucket_and_has_its_id_at_home_only() -> None:
+    groups = dict(group_by_bucket([("a", 1), ("all", 2), ("b", 3), ("a", 4)], lambda value: value == 2))
+    assert len(groups) == BUCKETS
+    assert groups.pop(bucket_of("a")) == [("a", 1), ("", 2), ("a", 4)]
+    assert groups.pop(bucket_of("b")) == [("", 2), ("b", 3)]
+    assert groups.pop(bucket_of("all")) == [("all", 2)]
+    assert all(group == [("", 2)] for group in groups.values())
+
+
 def test_what_is_older_than_the_horizon_is_forgotten() -> None:
     bucket = Counter()
     bucket.take([("old", ("old", 0)), ("new", ("new", 90))])
     assert set(bucket.entries) == {"old", "new"}
     bucket.take([("newest", ("newest", 150))])
+    assert set(bucket.entries) == {"new", "newest"}
+
+
+def test_settings_may_give_another_horizon() -> None:
+    bucket = Counter()
+    bucket.horizon = 10
+    bucket.take([("old", ("old", 0)), ("new", ("new", 9))])
+    bucket.take([("newest", ("newest", 11))])
     assert set(bucket.entries) == {"new", "newest"}
 
 

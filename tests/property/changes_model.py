@@ -1,27 +1,20 @@
-"""Random histories of tables, what they end in, and every way in which their events may reach a store.
+"""Random histories of tables, what they end in, and every way in which their format lets their events come.
 
-What a history ends in is told by replaying it in its true order, without a line of what is tested. The journey is that
-of the engine: partitions are read in order by workers, changes go to their bucket's worker and from there to the one
-sink, in order between any two workers and in no order otherwise; epochs close when all has arrived; after a crash
-everything in flight is gone, an earlier epoch is read again, and buckets have the state of that epoch, or none.
+What a history ends in is told by replaying it in its true order, without a line of what is tested.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from random import Random
-from typing import Protocol
 
 import msgspec
 from hypothesis import strategies as st
 
 from events.changes import Change, Row, Truncation
 from events.log import LogRecord
-from operators.buckets import Snapshot, bucket_of, group_by_bucket
-from operators.changes.order import OrderBucket, concerns_all, record_of
+from operators.changes.order import record_of
 from operators.changes.rules import Decode
 from tests.operators.changes.histories import Encoder, Event
 
@@ -29,6 +22,8 @@ RowKey = tuple[str, tuple[object, ...]]
 """Table and the values of the primary key, in the order of its columns."""
 Rows = dict[RowKey, Row]
 Changes = Sequence[Change | Truncation]
+Log = list[list[Changes]]
+"""Partitions of records, each as what it was decoded into."""
 
 BEGIN = 1_767_225_600_000
 KEYS: list[tuple[str, Row]] = [
@@ -153,7 +148,7 @@ def key_of(change: Change) -> RowKey:
 # --- how events reach the log ---------------------------------------------------------------------------------------
 
 
-def partitioned(history: History, encoder: Encoder, decode: Decode, rng: Random) -> list[list[LogRecord]]:
+def partitioned(history: History, encoder: Encoder, decode: Decode, rng: Random) -> Log:
     """Lay the history into partitions of a log: shuffled and repeated as far as its format can stand it."""
     records = encoder.encode(history.events)
     count = rng.randint(1, 3)
@@ -168,7 +163,7 @@ def partitioned(history: History, encoder: Encoder, decode: Decode, rng: Random)
             rng.shuffle(arriving)
         for record in arriving:
             rng.choice(partitions).append(record)
-    return [_placed(records, number, rng) for number, records in enumerate(partitions)]
+    return [[decode(record) for record in _placed(records, number, rng)] for number, records in enumerate(partitions)]
 
 
 def _placed(records: list[LogRecord], partition: int, rng: Random) -> list[LogRecord]:
@@ -206,128 +201,3 @@ def _redelivered(items: list[tuple[LogRecord, int]], rng: Random) -> list[tuple[
         if rng.random() < 0.15:
             out += out[-rng.randint(1, 6) :]
     return out
-
-
-# --- how the log reaches the store ----------------------------------------------------------------------------------
-
-
-class Store(Protocol):
-    """What a journey ends in: an `EpochWriter` that takes no marks, and can be stopped and started again."""
-
-    def write(self, items: Changes) -> None: ...
-    def close_epoch(self) -> None: ...
-    def restart(self) -> None: ...
-
-
-class _Saved(msgspec.Struct):
-    """What recovery has of an epoch: how far each partition was read, and the buckets."""
-
-    read: list[int]
-    buckets: dict[str, bytes]
-
-
-class Journey:
-    """Carries the records of a log through workers and buckets to a store.
-
-    :arg make: Makes the empty logic of one bucket.
-    :arg loses_state: Whether a crash may cost the buckets their state: only where the store joins.
-    """
-
-    def __init__(
-        self,
-        log: list[list[LogRecord]],
-        decode: Decode,
-        make: Callable[[], OrderBucket],
-        store: Store,
-        rng: Random,
-        *,
-        loses_state: bool = True,
-    ) -> None:
-        self._log, self._decode, self._make, self._store, self._rng = log, decode, make, store, rng
-        self._loses_state = loses_state
-        self._read = [0] * len(log)
-        self._buckets: dict[str, OrderBucket] = {}
-        self._saved = [_Saved(list(self._read), {})]
-        events = [event for partition in log for record in partition for event in decode(record)]
-        # A truncation goes to thousands of buckets; only these have anything to say.
-        self._used = {bucket_of(record_of(event)) for event in events}
-
-    def run(self) -> None:
-        crashes = self._rng.choice((0, 0, 1, 2, 3))
-        while not self._done():
-            if crashes and self._rng.random() < 0.3:
-                crashes -= 1
-                self._epoch(crash_after=self._rng.randint(0, 30))
-                self._recover()
-                self._store.restart()
-                continue
-            self._epoch()
-            self._store.close_epoch()
-            saved = {key: pickle.dumps(bucket.snapshot()) for key, bucket in self._buckets.items()} if crashes else {}
-            self._saved.append(_Saved(list(self._read), saved))
-
-    def _done(self) -> bool:
-        return self._read == [len(records) for records in self._log]
-
-    def _recover(self) -> None:
-        # Without its own state a flow goes on at what the store says, or at the beginning of the log.
-        lost = self._loses_state and self._rng.random() < 0.4
-        at = self._rng.randrange(len(self._saved)) if self._loses_state else len(self._saved) - 1
-        saved = self._saved[at]
-        del self._saved[at + 1 :]
-        self._read = list(saved.read)
-        self._buckets = {}
-        for key, state in {} if lost else saved.buckets.items():
-            self._bucket(key).resume(_unpickled(state))
-
-    def _bucket(self, key: str) -> OrderBucket:
-        if key not in self._buckets:
-            self._buckets[key] = self._make()
-        return self._buckets[key]
-
-    def _epoch(self, crash_after: int | None = None) -> None:
-        """Read a part of the log and carry it to the store; or crash after some steps and leave the rest behind."""
-        rng = self._rng
-        workers = rng.randint(1, 3)
-        goals = [rng.randint(read, len(records)) for read, records in zip(self._read, self._log, strict=True)]
-        between: dict[tuple[int, int], deque[tuple[str, list[tuple[str, Change | Truncation]]]]] = {}
-        leaving: dict[int, list[Change | Truncation]] = {}
-        steps = 0
-        while True:
-            able: list[tuple[str, int, int]] = [
-                ("read", partition, 0) for partition, goal in enumerate(goals) if self._read[partition] < goal
-            ]
-            able += [("step", *pair) for pair, queue in between.items() if queue]
-            able += [("sink", worker, 0) for worker, events in leaving.items() if events]
-            if not able or steps == crash_after:
-                return
-            steps += 1
-            kind, one, other = rng.choice(able)
-            if kind == "read":
-                for key, items in self._batch(one, goals[one]):
-                    pair = (one % workers, hash_of(key) % workers)
-                    between.setdefault(pair, deque()).append((key, items))
-            elif kind == "step":
-                key, items = between[one, other].popleft()
-                leaving.setdefault(other, []).extend(self._bucket(key).take(items))
-            else:
-                size = rng.randint(1, len(leaving[one]))
-                self._store.write(leaving[one][:size])
-                del leaving[one][:size]
-
-    def _batch(self, partition: int, goal: int) -> list[tuple[str, list[tuple[str, Change | Truncation]]]]:
-        begin = self._read[partition]
-        end = self._read[partition] = self._rng.randint(begin + 1, goal)
-        records = self._log[partition][begin:end]
-        events = [(record_of(event), event) for record in records for event in self._decode(record)]
-        return [group for group in group_by_bucket(events, concerns_all) if group[0] in self._used]
-
-
-def hash_of(key: str) -> int:
-    """Stand for the engine's own distribution of keys over workers."""
-    return int(key) * 2_654_435_761 >> 7
-
-
-def _unpickled(state: bytes) -> Snapshot:
-    snapshot: Snapshot = pickle.loads(state)  # noqa: S301  # as the engine does
-    return snapshot

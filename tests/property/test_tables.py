@@ -13,6 +13,10 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import bytewax.operators as op
+import pytest
+from bytewax.dataflow import Dataflow
+from bytewax.testing import TestingSource, cluster_main, run_main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,18 +24,20 @@ from events.changes import Change, Row, Standing, Truncation, merged_position, s
 from operators.changes.decode import decoder
 from operators.changes.images import ImageBucket
 from operators.changes.keys import canonical_key
-from operators.changes.order import OrderBucket
+from operators.changes.order import OrderBucket, order
 from stores.rows.base import LIVE
 from stores.rows.intake import RowIntake
 from stores.rows.sqlite import SqliteRows
 from stores.settings import GuardSettings, LiveTableSettings, TablesSettings
+from stores.sink import StoreSink
 from tests.operators.changes.histories import FORMATS
+from tests.property.changes_journey import Journey
 from tests.property.changes_model import (
     BEGIN,
     KEYS,
+    MOVES,
     Changes,
     History,
-    Journey,
     Move,
     Rows,
     key_of,
@@ -134,16 +140,16 @@ class RowStore:
 
     def _open(self) -> None:
         self._writer = SqliteRows(self._path, lambda: BEGIN)
-        self._intake = RowIntake(self._writer, LIVE_TABLES, lambda: BEGIN, lambda hold: None)
+        self.intake = RowIntake(self._writer, LIVE_TABLES, lambda: BEGIN, lambda hold: None)
 
     def write(self, items: Changes) -> None:
-        self._intake.write(items)
+        self.intake.write(items)
 
     def close_epoch(self) -> None:
-        self._intake.close_epoch(())
+        self.intake.close_epoch(())
 
     def restart(self) -> None:
-        self._intake.close()
+        self.intake.close()
         self._open()
 
     def rows(self) -> Rows:
@@ -156,9 +162,10 @@ class RowStore:
         return rows
 
     def close(self) -> None:
-        self._intake.close()
+        self.intake.close()
 
 
+@pytest.mark.timeout(3600)
 @settings(max_examples=EXAMPLES)
 @given(moves, formats, seeds, st.sampled_from([0, 1, 2, 16]))
 def test_what_buckets_let_pass_makes_the_final_state(steps: list[Move], name: str, seed: int, keep: int) -> None:
@@ -166,10 +173,11 @@ def test_what_buckets_let_pass_makes_the_final_state(steps: list[Move], name: st
     history = History(steps, encoder.lacks)
     store = WholeSet()
     log = partitioned(history, encoder, decode, rng)
-    Journey(log, decode, lambda: OrderBucket(keep), store, rng).run()
+    Journey(log, lambda: OrderBucket(keep), store, rng).run()
     assert store.rows() == history.rows
 
 
+@pytest.mark.timeout(3600)
 @settings(max_examples=EXAMPLES)
 @given(moves, formats, seeds)
 def test_what_was_last_said_of_each_row_is_the_final_state(steps: list[Move], name: str, seed: int) -> None:
@@ -177,10 +185,11 @@ def test_what_was_last_said_of_each_row_is_the_final_state(steps: list[Move], na
     history = History(steps, encoder.lacks)
     store = LastSaid()
     log = partitioned(history, encoder, decode, rng)
-    Journey(log, decode, ImageBucket, store, rng, loses_state=False).run()
+    Journey(log, ImageBucket, store, rng, loses_state=False).run()
     assert store.rows == history.rows
 
 
+@pytest.mark.timeout(3600)
 @settings(max_examples=EXAMPLES)
 @given(moves, formats, seeds, st.sampled_from([0, 1, 2, 16]))
 def test_the_live_table_is_the_final_state(steps: list[Move], name: str, seed: int, keep: int) -> None:
@@ -188,5 +197,29 @@ def test_the_live_table_is_the_final_state(steps: list[Move], name: str, seed: i
     history = History(steps, encoder.lacks)
     log = partitioned(history, encoder, decode, rng)
     with tempfile.TemporaryDirectory() as folder, closing(RowStore(Path(folder) / "tables.sqlite3")) as store:
-        Journey(log, decode, lambda: OrderBucket(keep), store, rng).run()
+        Journey(log, lambda: OrderBucket(keep), store, rng).run()
+        assert store.rows() == history.rows
+
+
+@pytest.mark.parametrize("name", ["debezium", "dms", "headrace-offsets"])
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_in_the_engine_neither_workers_nor_batches_matter(workers: int, batch: int, name: str, tmp_path: Path) -> None:
+    rng, encoder = Random(20260115), FORMATS[name]
+    steps = [(rng.choice(MOVES), rng.randrange(5), rng.randrange(32)) for _ in range(300)]
+    history = History(steps, encoder.lacks)
+    log = partitioned(history, encoder, DECODERS[name], rng)
+    path = tmp_path / "tables.sqlite3"
+
+    flow = Dataflow("tables")
+    ups = [op.input(f"in{number}", flow, TestingSource(records, batch)) for number, records in enumerate(log)]
+    changes = op.flat_map("changes", op.merge("log", *ups), lambda events: events)
+    ordered = order("order", changes, keep=2)
+    keyed = op.key_on("key", ordered, lambda event: "store")
+    op.output("store", keyed, StoreSink(lambda: RowStore(path).intake))
+    if workers == 1:
+        run_main(flow)
+    else:
+        cluster_main(flow, [], 0, worker_count_per_proc=workers)
+    with closing(RowStore(path)) as store:
         assert store.rows() == history.rows

@@ -68,7 +68,11 @@ def _wrapped(schema: Any, payload: Any) -> bytes:
             "60F14FE2-F857-404A-B586-3B5375B3259F",
             "60f14fe2-f857-404a-b586-3b5375b3259f",
         ),
-        ({"type": "array", "items": {"type": "int32", "name": "io.debezium.time.Date"}}, [0, None], ["1970-01-01", None]),
+        (
+            {"type": "array", "items": {"type": "int32", "name": "io.debezium.time.Date"}},
+            [0, None],
+            ["1970-01-01", None],
+        ),
         (
             {"type": "map", "keys": {"type": "string"}, "values": {"type": "int32", "name": "io.debezium.time.Date"}},
             {"a": 0},

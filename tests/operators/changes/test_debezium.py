@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -324,7 +325,7 @@ def test_a_schema_says_how_values_are_read_and_the_rules_go_before_it() -> None:
     ("value", "part"),
     [
         (b'{"op":"c"', "not JSON"),
-        (b"\xff", "not UTF-8"),
+        (b'{"op":"\xff"}', "not UTF-8"),
         (b"[]", "no JSON object"),
         (b'"c"', "no JSON object"),
         (b"{}", "no `op`"),
@@ -339,7 +340,7 @@ def test_a_schema_says_how_values_are_read_and_the_rules_go_before_it() -> None:
         (event("u", MYSQL, before=5, after=ROW), "`before` is no object"),
         (event("d", after=ROW), "with a row after"),
         (
-            event("c", after={"id": 1, "deep": [[]]}) | {"after": {"id": 1, "d": json.loads("[" * 150 + "]" * 150)}},
+            event("c", after={"id": 1, "d": json.loads("[" * 150 + "]" * 150)}),
             "deep",
         ),
         ({**event("c", after=ROW), "source": "travel"}, "source is no object"),
@@ -422,9 +423,7 @@ _JSON = st.recursive(
 )
 def test_no_event_whatever_does_anything_but_decode_or_be_rejected(value: Any, key: Any) -> None:
     decode = debezium(StreamRules("s", table="t", tables={"t": TableRules(columns={"id": "date-days"})}))
-    try:
+    made: Any = ()
+    with contextlib.suppress(RejectedError):
         made = decode(record(value, key))
-    except RejectedError as error:
-        assert error.detail
-    else:
-        assert all(isinstance(change, Change | Truncation) for change in made)
+    assert all(isinstance(change, Change | Truncation) for change in made)

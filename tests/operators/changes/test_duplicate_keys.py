@@ -111,7 +111,7 @@ def test_what_is_not_strict_json_is_rejected_with_the_reason(raw: bytes, reason:
 
 
 def test_nul_and_large_numbers_and_other_planes_are_kept() -> None:
-    assert read_json('{"a":"\\u0000","b":123456789012345678901234567890,"c":"\\ud83d\\ude00"}'.encode()) == {
+    assert read_json(b'{"a":"\\u0000","b":123456789012345678901234567890,"c":"\\ud83d\\ude00"}') == {
         "a": "\x00",
         "b": 123456789012345678901234567890,
         "c": "😀",

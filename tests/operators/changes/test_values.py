@@ -52,6 +52,8 @@ _WKB = b"\x00\xff\xfe~"
         ("zoned-timestamp", "2024-03-01T00:30:00+01", "2024-02-29T23:30:00Z"),
         ("zoned-timestamp", "2023-03-23T07:10:00Z", "2023-03-23T07:10:00Z"),
         ("zoned-timestamp", "infinity", "infinity"),
+        ("zoned-timestamp", "1890-01-01T00:53:28.5+00:53:28", "1890-01-01T00:00:00.5Z"),
+        ("zoned-timestamp", "+10000-01-01T00:00:00+00:01", "9999-12-31T23:59:00Z"),
         ("zoned-time", "00:30:00.5+01:00", "23:30:00.5Z"),
         ("iso-date", "2023-03-23Z", "2023-03-23"),
         ("iso-time", "11:11:11Z", "11:11:11"),
@@ -92,6 +94,11 @@ def test_an_encoding_reads_what_its_mode_writes(name: str, value: Any, expected:
         ("zoned-timestamp", "2011-01-11T11:40:30"),
         ("zoned-timestamp", "2011-02-30T11:40:30Z"),
         ("zoned-timestamp", "2011-02-20T25:40:30Z"),
+        (
+            "zoned-timestamp",
+            "2011-02-20T23:40:30+99:00",
+        ),
+        ("zoned-timestamp", "2011-02-20T23:60:30Z"),
         ("zoned-timestamp", 5),
         ("zoned-time", "11:11:11"),
         ("iso-date", 5),
@@ -122,7 +129,7 @@ def test_nulls_and_columns_that_are_not_there_are_left_alone() -> None:
 
 @pytest.mark.parametrize("name", ["date", "", "decimal-base64", "decimal-base64:", "decimal-base64:x", "text:1"])
 def test_an_unknown_encoding_is_an_error_that_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match="date-days.*decimal-base64:SCALE"):
+    with pytest.raises(ValueError, match=r"date-days.*decimal-base64:SCALE"):
         encoding(name)
     with pytest.raises(SettingsError, match="is no encoding"):
         readers_of(TableRules(columns={"a": name}))
@@ -131,6 +138,15 @@ def test_an_unknown_encoding_is_an_error_that_lists_the_known_ones(name: str) ->
 @given(st.dates())
 def test_days_are_the_dates_of_the_calendar(day: date) -> None:
     assert date_text((day - date(1970, 1, 1)).days) == day.isoformat()
+
+
+@given(st.dates(), st.integers(26, 2000), st.sampled_from([-1, 1]))
+def test_beyond_the_calendar_of_the_library_days_go_on_in_cycles_of_400_years(
+    day: date, cycles: int, sign: int
+) -> None:
+    days = (day - date(1970, 1, 1)).days + sign * cycles * 146_097
+    year = day.year + sign * cycles * 400
+    assert date_text(days) == f"{year:+05}{day.isoformat()[4:]}"
 
 
 @given(st.datetimes())

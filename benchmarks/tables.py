@@ -2,8 +2,8 @@
 
     python -m benchmarks.tables [--parts rate delay growth] [--only headrace loop flink] [--quick]
 
-rate    Events a second from the log to the row store: the flow with one and two processes, a plain loop over SQLite
-        (`tables_loop.py`), and Apache Flink (`peers/flink_tables.py`), all over the same files, from nothing. This
+rate    Events a second from the log to the row store: the flow with one and two processes, plain loops over SQLite, with
+        the flow's decoder and bare (`tables_loop.py`), and Apache Flink (`peers/flink_tables.py`), all over the same files, from nothing. This
         process watches the stores from outside: from the first commit with events to the last, so that no start counts.
 delay   From the append of an event until another process reads its row, at a steady load, live and with recovery.
 growth  Both again, on tables that hold 100,000 rows before, and a million.
@@ -82,7 +82,7 @@ def _preload(place: Path, workload: Workload, systems: Sequence[System]) -> None
 def measure_growth(options: argparse.Namespace, home: Path, console: Console) -> list[Growth]:
     """Measure rate and delay on stores of each size, one store for all that is measured of it."""
     found = []
-    systems = [Headrace(), Loop()]
+    systems = [Headrace(), Loop(strict=True)]
     for rows in options.growth:
         console.print(f"growth: {rows:,} rows before …", style="dim")
         place = home / f"rows-{rows}"
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace, home: Path, console: Console) -> dict[str, 
     numbers: dict[str, object] = {}
     if "rate" in options.parts:
         systems: list[System] = [Headrace(), Headrace(2)] if "headrace" in options.only else []
-        systems += [Loop()] if "loop" in options.only else []
+        systems += [Loop(strict=True), Loop()] if "loop" in options.only else []
         systems += [Flink()] if "flink" in options.only else []
         speeds = measure_rates(options, systems, home / "rate", console)
         report_rates(console, speeds)

@@ -29,6 +29,7 @@ from stores.rows.base import RowQuery, RowReader
 from stores.rows.sqlite_reader import SqliteRowReader
 
 NAME = "headrace"
+STRICT_LOOP, BARE_LOOP = "loop, same decoding", "bare loop"
 RECOVERY_PARTITIONS = 16
 MANY = 10**9
 PLAIN_HAS_BEGUN = """
@@ -93,14 +94,27 @@ class Headrace(System):
 
 
 class Loop(System):
-    """The plain loop."""
+    """A plain loop.
 
-    name = "plain loop"
+    :arg strict: Whether it decodes as the flow does.
+    """
+
     database = "loop.sqlite3"
     has_begun = PLAIN_HAS_BEGUN
 
+    def __init__(self, *, strict: bool = False) -> None:
+        self.name = STRICT_LOOP if strict else BARE_LOOP
+        self._strict = ["--strict"] if strict else []
+
     def take_in(self, stream: Path, home: Path, number: int) -> Run:
-        command = [sys.executable, "-m", "benchmarks.tables_loop", str(stream), str(home / self.database)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.tables_loop",
+            str(stream),
+            str(home / self.database),
+            *self._strict,
+        ]
         return self._watched([command], home, {}, number)
 
     def rows(self, home: Path) -> Iterable[tuple[str, str, Row]]:

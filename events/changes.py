@@ -24,7 +24,7 @@ Kind = Literal["null", "bool", "int", "float", "decimal", "text", "json"]
 """What sort of value a column holds: `json` is a list or a dict."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One insert, update, delete or snapshot read of one row at its source.
 
     :arg source: Name of the database that it comes from.
@@ -64,7 +64,7 @@ class Change(msgspec.Struct, frozen=True):
         return f"{self.source}/{self.table}/{self.key}"
 
 
-class Truncation(msgspec.Struct, frozen=True):
+class Truncation(msgspec.Struct, frozen=True, gc=False):
     """All rows of one table were removed at once. Fields as in `Change`."""
 
     source: str
@@ -78,7 +78,7 @@ class Truncation(msgspec.Struct, frozen=True):
     offset: int = 0
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """Columns that events of a table had, and when: what the history of its schema is made of.
 
     :arg columns: For column and kind of value, the oldest and newest event time at which an event had it (ms).
@@ -106,7 +106,7 @@ class Decision(msgspec.Struct, frozen=True):
     verdict: Literal["release", "discard"]
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Where an event stands among those of its row: all that deciding about the newest needs."""
 
     position: Position

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class LogRecord(msgspec.Struct, frozen=True):
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """One event in the log, as bytes: decoding is the flow's work.
 
     `offset` orders records within (`stream`, `partition`) and grows strictly, though not by one.

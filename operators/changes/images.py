@@ -19,6 +19,7 @@ from operators.changes.order import (
     DAY,
     DELETED,
     GAPS,
+    TRUNCATION,
     Observe,
     OrderBucket,
     Verdict,
@@ -43,6 +44,7 @@ class ImageBucket(OrderBucket):
     """
 
     VERSION: ClassVar[int] = 2
+    OPEN: ClassVar[int] = GAPS | TRUNCATION
 
     def __init__(self, horizon: int = 7 * DAY, observe: Observe | None = None) -> None:
         super().__init__(0, horizon, observe)
@@ -69,12 +71,21 @@ class ImageBucket(OrderBucket):
         return (msgspec.structs.replace(change, before=before, after=row, unavailable=unknown),)
 
     @override
-    def _fill(self, id_: str, change: Change, known: Entry) -> Iterable[Change | Truncation]:
+    def _late(self, id_: str, change: Change, known: Entry) -> Iterable[Change | Truncation]:
+        if known[5] & TRUNCATION:
+            return self._gone(id_, change, known)
         filled = self._tell(id_, change, change.after or {}, change.unavailable, known)
         if self._observe is not None:
             dropped: Verdict = "duplicate" if repeats(change, known) else "older"
             self._observe(change, dropped if self.entries[id_] is known else "late")
         return filled
+
+    def _gone(self, id_: str, change: Change, truncated: Entry) -> Iterable[Change]:
+        # Before a crash the truncation may have come later than this change, which was then passed on: take it back.
+        self.entries[id_] = (*truncated[:5], DELETED, None, {}, ("", ""))
+        if self._observe is not None:
+            self._observe(change, "late")
+        return (_change(id_, change, self.entries[id_], None),)
 
     @override
     def _bury(self, id_: str, truncation: Truncation, known: Entry) -> Iterable[Change]:
@@ -108,7 +119,7 @@ def _row(entry: Entry | None) -> tuple[Row | None, _Gaps]:
     return (entry[6], entry[7]) if entry is not None and len(entry) > _COMMON else (None, {})
 
 
-def _change(id_: str, event: Change | Truncation, entry: Entry, before: Row) -> Change:
+def _change(id_: str, event: Change | Truncation, entry: Entry, before: Row | None) -> Change:
     """Write the change from `before` to what `entry` holds, which `event` of the same table brought about."""
     position, stream, partition, offset, time, flags, row, gaps, (transaction, initiator) = entry
     return Change(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bytewax.dataflow import Stream, operator
 from typing_extensions import override
@@ -52,10 +52,13 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
     Entry of a record: position, stream, partition and offset of its newest event, event time, flags. A truncation has
     one too, under its source and table: a tombstone, kept for ever, for all records that have no entry of their own.
 
+    :arg OPEN: Flags of entries to which older changes matter.
     :arg keep: Records remembered at most. The ones with the oldest event time are forgotten, a quarter at a time.
     :arg horizon: Milliseconds of event time that deletes are remembered.
     :arg observe: Told of every event and what became of it.
     """
+
+    OPEN: ClassVar[int] = GAPS
 
     def __init__(self, keep: int = KEEP, horizon: int = 7 * DAY, observe: Observe | None = None) -> None:
         super().__init__()
@@ -73,8 +76,8 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
             known = self.entries.get(table_id(value))
         if known is None or newer(value, known):
             return self._accept(id_, value, known)
-        if known[5] & GAPS and not is_same(value, known):
-            return self._fill(id_, value, known)
+        if known[5] & self.OPEN and not is_same(value, known):
+            return self._late(id_, value, known)
         if self._observe is not None:
             self._observe(value, "duplicate" if repeats(value, known) else "older")
         return ()
@@ -102,8 +105,8 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
             self._observe(change, "accepted")
         return (change,)
 
-    def _fill(self, id_: str, change: Change, known: Entry) -> Iterable[Change | Truncation]:
-        """Take a change that is older than the newest state of its row, which lacks columns."""
+    def _late(self, id_: str, change: Change, known: Entry) -> Iterable[Change | Truncation]:
+        """Take a change that is older than the newest state of its row, and may have to say something all the same."""
         del id_, known
         if self._observe is not None:
             self._observe(change, "late")

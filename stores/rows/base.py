@@ -27,7 +27,7 @@ Gaps = dict[str, Position | None]
 anything of it. The value is unknown where the image lacks the column, be there a position or not."""
 
 
-class StoredRow(msgspec.Struct, frozen=True):
+class StoredRow(msgspec.Struct, frozen=True, gc=False):
     """The newest state of one row, as the store holds it.
 
     :arg image: The row; for a deleted one what it was last, or None once that is forgotten or was never known.
@@ -55,7 +55,7 @@ class StoredRow(msgspec.Struct, frozen=True):
         return self.source, self.key
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known of a stored row beside its image: enough for most decisions. Fields as in `StoredRow`.
 
     :arg imaged: Whether there is an image.

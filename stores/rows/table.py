@@ -16,6 +16,7 @@ from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWrite
 from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
 from stores.rows.guard import DECISION, HOLD, Guard, Hold, Status, Verdict, slice_fact, slices_of
 from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
+from stores.rows.recent import RecentRows
 from stores.settings import GuardSettings, LiveTableSettings
 
 NEWEST, EMPTIED = "newest", "emptied"
@@ -57,6 +58,7 @@ class TableIntake:
     ) -> None:
         self.name = live.name
         self._writer = writer
+        self._recent = RecentRows(writer, live.name)
         self._settings = live
         self._clock = clock
         self._alert = alert
@@ -146,6 +148,7 @@ class TableIntake:
     def forget(self, before: tuple[int, int]) -> None:
         """Forget what `forgettable` has named."""
         self._writer.forget(self.name, *before)
+        self._recent.forget()
         self._guard.forget(before[0] // self._guard.window)
         self._forgotten = before
 
@@ -206,12 +209,12 @@ class TableIntake:
             if guard.restored:
                 break
         if changed:
-            self._writer.put(self.name, list(changed.values()))
+            self._recent.put(list(changed.values()))
         return done
 
     def _known(self, run: Sequence[Change]) -> dict[RowId, StoredRow | Known]:
         ids = list({(change.source, change.key): None for change in run})
-        known = self._writer.standings(self.name, ids)
+        known = self._recent.standings(ids)
         if not known:
             return {}
         rows: dict[RowId, StoredRow | Known] = {**known}
@@ -237,11 +240,12 @@ class TableIntake:
         self._bury(truncation.source, emptied)
         now = self._clock()
         gapped = [emptied_gaps(row, emptied, now) for row in self._writer.gapped(self.name, truncation.source)]
-        self._writer.put(self.name, [row for row in gapped if row is not None])
+        self._recent.put([row for row in gapped if row is not None])
 
     def _bury(self, source: str, emptied: Emptied) -> None:
         # Held rows went when they were first deleted. Whether they are held by now must not matter here.
         self._restate_held(HELD, GONE)
+        self._recent.forget()
         count = self._writer.bury(self.name, source, emptied.standing, emptied.event_time, self._clock())
         self._restate_held(GONE, HELD)
         self._guard.disappear(emptied.event_time, count)
@@ -270,6 +274,7 @@ class TableIntake:
 
     def _restate(self, slice_: int, old: int, state: int) -> None:
         begin = slice_ * self._guard.window
+        self._recent.forget()
         self._writer.restate(self.name, old, state, begin, begin + self._guard.window)
 
     def _note_holds(self) -> None:

@@ -26,7 +26,7 @@ def newest_words(events: Sequence[Change]) -> dict[str, Any] | None:
     by_age = sorted(events, key=lambda event: event.position)
     if by_age[-1].after is None:
         return None
-    image = {}
+    image: dict[str, Any] = {}
     for column in ("id", "a", "b"):
         saying = [event for event in by_age if column not in event.unavailable]
         if saying and saying[-1].after is not None and column in saying[-1].after:

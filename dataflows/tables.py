@@ -27,7 +27,7 @@ from stores.dead_letters import DeadLetters
 from stores.log.choose import open_log
 from stores.log.source import LogSource
 from stores.rows.choose import open_row_reader, open_row_writer
-from stores.rows.guard import Hold
+from stores.rows.holds import Hold
 from stores.rows.intake import RowIntake
 from stores.settings import Settings
 from stores.sink import StoreSink

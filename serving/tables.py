@@ -21,7 +21,7 @@ from stores.log.choose import open_log
 from stores.rows.base import HELD, Comparison, Condition, RowQuery, RowReader, SqlAnswer, StoredRow
 from stores.rows.choose import open_row_reader
 from stores.rows.columns import COLUMNS, ColumnHistory, history, seen_of
-from stores.rows.guard import HOLD, Hold
+from stores.rows.holds import HOLD, Hold
 from stores.settings import LiveTableSettings, Settings
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(!=|<=|>=|=|<|>|~)\s*(.*)", re.DOTALL)

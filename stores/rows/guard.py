@@ -10,41 +10,16 @@ deletes which come late can still make it held. What the user has decided stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from stores.rows.base import GONE, HELD, LIVE, Tally
 
-HOLD, DECISION = "hold", "decision"
-"""Kinds of facts that hold `Hold` and verdicts as JSON, by table and slice."""
-
 Verdict = Literal["release", "discard"]
 Status = Literal["held", "dissolved", "released", "discarded"]
 """Of a slice: waiting for the user's word; let go because the counts allowed it again; decided by the user."""
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """A slice whose deletes are or were held back. Times are in milliseconds since 1970-01-01 UTC.
-
-    :arg slice: Its number: event time // window.
-    :arg begin: Its first event time; `end` is the first one after it.
-    :arg deleted: Rows deleted in it when this was noted.
-    :arg rows: These and all rows that were there.
-    :arg since: When the store began to hold them.
-    :arg changed_at: When it came to be in `status`.
-    """
-
-    table: str
-    slice: int
-    begin: int
-    end: int
-    status: Status
-    deleted: int
-    rows: int
-    since: int
-    changed_at: int
 
 
 class Restatement(msgspec.Struct, frozen=True):
@@ -210,22 +185,3 @@ class Guard:
     def _restore(self, slice_: int) -> None:
         self.live += self.deleted.pop(slice_, 0)
         self.restored = True
-
-
-def holds_of(facts: Mapping[str, bytes]) -> list[Hold]:
-    """Read the facts of kind HOLD, oldest slice first."""
-    return sorted((msgspec.json.decode(value, type=Hold) for value in facts.values()), key=_by_slice)
-
-
-def slice_fact(table: str, slice_: int) -> str:
-    """Return the name under which facts of a slice are kept."""
-    return f"{table}/{slice_}"
-
-
-def slices_of(table: str, names: Iterable[str]) -> dict[int, str]:
-    """Return, of names that `slice_fact` gave, those of `table`, by slice."""
-    return {int(name.rpartition("/")[2]): name for name in names if name.rpartition("/")[0] == table}
-
-
-def _by_slice(hold: Hold) -> tuple[str, int]:
-    return hold.table, hold.slice

@@ -18,7 +18,7 @@ from events.changes import Change, Decision, Sighting, Truncation
 from events.clock import Clock
 from events.log import Applied, Mark
 from stores.rows.base import APPLIED, RowWriter, applied_fact, applied_of
-from stores.rows.guard import Hold
+from stores.rows.holds import Hold
 from stores.rows.table import Counts, TableIntake
 from stores.settings import TablesSettings
 from stores.sink import EpochWriter

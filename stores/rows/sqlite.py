@@ -15,17 +15,14 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from events.changes import Position, Standing, pack_position, position_text, unpack_position
+from events.changes import Standing, pack_position, position_text
 from events.clock import Clock
 from stores.rows import sqlite_schema as schema
-from stores.rows.base import GONE, HELD, LIVE, Gaps, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
+from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
 from stores.rows.sqlite_file import WriterLock, explained, open_for_writing
-from stores.rows.sqlite_image import from_text, to_text
+from stores.rows.sqlite_row import KNOWN, known_row, stored_row, values
 
-ROW = ", ".join(schema.COLUMNS)
-_KNOWN = (*schema.STANDING_COLUMNS, "gaps", "image IS NOT NULL")
-_gaps = msgspec.json.Decoder(Gaps).decode
-_NO_GAPS: Gaps = {}
+_ROW = ", ".join(schema.COLUMNS)
 
 
 class SqliteRows(RowWriter):
@@ -72,24 +69,13 @@ class SqliteRows(RowWriter):
 
     @override
     def standings(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Known]:
-        return {
-            (source, key): Known(
-                state,
-                Standing(unpack_position(position), stream, partition, offset),
-                as_of,
-                bool(imaged),
-                _NO_GAPS if gaps is None else _gaps(gaps),
-            )
-            for key, source, state, position, stream, partition, offset, as_of, gaps, imaged in self._find(
-                table, ids, _KNOWN
-            )
-        }
+        return dict(map(known_row, self._find(table, ids, KNOWN)))
 
     @override
     def gapped(self, table: str, source: str) -> list[StoredRow]:
         if table not in self._tables:
             return []
-        query = f"SELECT {ROW} FROM {schema.row_table(table)} WHERE source = ? AND state <> ? AND gaps IS NOT NULL"  # noqa: S608  # our own names
+        query = f"SELECT {_ROW} FROM {schema.row_table(table)} WHERE source = ? AND state <> ? AND gaps IS NOT NULL"  # noqa: S608  # our own names
         with explained(self._path):
             return [stored_row(row) for row in self._db.execute(query, (source, GONE))]
 
@@ -99,14 +85,14 @@ class SqliteRows(RowWriter):
             return
         with self._commit():
             self._make(table)
-            self._db.executemany(schema.put(table), map(_values, rows))
+            self._db.executemany(schema.put(table), map(values, rows))
             self._notice(table, max(row.as_of for row in rows))
 
     @override
     def bury(self, table: str, source: str, standing: Standing, event_time: int, applied_at: int) -> int:
         if table not in self._tables:
             return 0
-        values = {
+        parameters = {
             "source": source,
             "position": pack_position(standing.position),
             "place": position_text(standing.position),
@@ -118,8 +104,8 @@ class SqliteRows(RowWriter):
         }
         with self._commit():
             statement = schema.bury(table)
-            self._db.execute(statement, {**values, "state": HELD})
-            buried = self._db.execute(statement, {**values, "state": LIVE}).rowcount
+            self._db.execute(statement, {**parameters, "state": HELD})
+            buried = self._db.execute(statement, {**parameters, "state": LIVE}).rowcount
             self._notice(table, event_time)
         return buried
 
@@ -254,56 +240,3 @@ class SqliteRows(RowWriter):
 def facts(db: sqlite3.Connection, kind: str) -> dict[str, bytes]:
     """Return the facts of a kind by name, in the order of their names."""
     return dict(db.execute("SELECT name, value FROM headrace_facts WHERE kind = ? ORDER BY name", (kind,)).fetchall())
-
-
-def stored_row(row: tuple[Any, ...]) -> StoredRow:
-    """Read a row of the columns ROW."""
-    (
-        key,
-        source,
-        state,
-        position,
-        stream,
-        partition,
-        offset,
-        as_of,
-        gaps,
-        _,
-        applied_at,
-        initiator,
-        transaction,
-        image,
-    ) = row
-    return StoredRow(
-        source,
-        key,
-        None if image is None else from_text(image),
-        state,
-        Standing(unpack_position(position), stream, partition, offset),
-        as_of,
-        applied_at,
-        initiator,
-        transaction,
-        {} if gaps is None else _gaps(gaps),
-    )
-
-
-def _values(row: StoredRow) -> tuple[Any, ...]:
-    standing = row.standing
-    position: Position = standing.position
-    return (
-        row.key,
-        row.source,
-        row.state,
-        pack_position(position),
-        standing.stream,
-        standing.partition,
-        standing.offset,
-        row.as_of,
-        msgspec.json.encode(row.gaps).decode() if row.gaps else None,
-        position_text(position),
-        row.applied_at,
-        row.initiator,
-        row.transaction,
-        None if row.image is None else to_text(row.image),
-    )

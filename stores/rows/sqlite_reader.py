@@ -19,8 +19,9 @@ from events.errors import RejectedError
 from events.log import Applied
 from stores.rows import sqlite_schema as schema
 from stores.rows.base import APPLIED, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
-from stores.rows.sqlite import facts, stored_row
+from stores.rows.sqlite import facts
 from stores.rows.sqlite_file import check, explained, open_for_reading
+from stores.rows.sqlite_row import stored_row
 from stores.rows.sqlite_select import register, select
 from stores.rows.sqlite_statement import answer
 

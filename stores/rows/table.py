@@ -14,7 +14,8 @@ from events.changes import Change, Decision, Sighting, Truncation, supersedes
 from events.clock import Clock
 from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow
 from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
-from stores.rows.guard import DECISION, HOLD, Guard, Hold, Status, Verdict, slice_fact, slices_of
+from stores.rows.guard import Guard
+from stores.rows.holds import Hold, Holds
 from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
 from stores.rows.recent import RecentRows
 from stores.settings import GuardSettings, LiveTableSettings
@@ -61,7 +62,6 @@ class TableIntake:
         self._recent = RecentRows(writer, live.name)
         self._settings = live
         self._clock = clock
-        self._alert = alert
         self._seen: Seen | None = seen_of(writer.facts(COLUMNS).get(self.name))
         self._seen_noted = self._seen
         self._exposed: LiveTable | None = None
@@ -70,10 +70,7 @@ class TableIntake:
             for name, value in writer.facts(EMPTIED).items()
             if name.rpartition("/")[0] == self.name
         }
-        holds = writer.facts(HOLD)
-        self._holds = {
-            slice_: msgspec.json.decode(holds[name], type=Hold) for slice_, name in slices_of(self.name, holds).items()
-        }
+        self._holds = Holds(writer, self.name, round(guard.window_seconds * 1000), clock, alert)
         self._guard = self._count(guard)
         self._forgotten: tuple[int, int] | None = None
 
@@ -153,26 +150,17 @@ class TableIntake:
         self._forgotten = before
 
     def _count(self, settings: GuardSettings) -> Guard:
-        window = round(settings.window_seconds * 1000)
-        newest, decisions = self._writer.facts(NEWEST).get(self.name), self._writer.facts(DECISION)
-        # A slice is what it was when it was held: under another window its number means nothing.
-        statuses: dict[int, Status] = {
-            slice_: hold.status for slice_, hold in self._holds.items() if hold.end - hold.begin == window
-        }
-        tally = self._writer.tally(self.name, window)
-        statuses.update((slice_, "held") for slice_ in tally.held if slice_ not in statuses)
-        verdicts: dict[int, Verdict] = {
-            slice_: msgspec.json.decode(decisions[name], type=Verdict)
-            for slice_, name in slices_of(self.name, decisions).items()
-        }
+        tally = self._writer.tally(self.name, self._holds.window)
+        newest = self._writer.facts(NEWEST).get(self.name)
         return Guard(
             share=settings.share,
             rows=settings.rows,
-            window=window,
+            window=self._holds.window,
             tally=tally,
             newest=None if newest is None else msgspec.json.decode(newest, type=int),
-            statuses=statuses,
-            verdicts=verdicts,
+            # Rows that are held without a known slice were held under another window.
+            statuses=dict.fromkeys(tally.held, "held") | self._holds.statuses(),
+            verdicts=self._holds.verdicts(),
         )
 
     def _change(self, run: Sequence[Change], counts: Counts) -> None:
@@ -257,8 +245,7 @@ class TableIntake:
 
     def _decide(self, decision: Decision) -> None:
         if self._guard.decide(decision.slice, decision.verdict):
-            fact = {slice_fact(self.name, decision.slice): msgspec.json.encode(decision.verdict)}
-            self._writer.note(DECISION, fact)
+            self._holds.note_decision(decision)
 
     def _settle(self) -> None:
         while due := self._guard.settle():
@@ -270,32 +257,12 @@ class TableIntake:
             for source, emptied in self._emptied.items():
                 if restored and emptied.standing.position and emptied.event_time >= min(restored):
                     self._bury(source, emptied)
-        self._note_holds()
+        self._holds.note(self._guard)
 
     def _restate(self, slice_: int, old: int, state: int) -> None:
         begin = slice_ * self._guard.window
         self._recent.forget()
         self._writer.restate(self.name, old, state, begin, begin + self._guard.window)
-
-    def _note_holds(self) -> None:
-        now, window = self._clock(), self._guard.window
-        facts: dict[str, bytes] = {}
-        for slice_, status in self._guard.statuses.items():
-            known = self._holds.get(slice_)
-            if known is not None and known.status == status:
-                continue
-            deleted, rows = self._guard.rows_of(slice_)
-            if known is not None and status in {"released", "discarded"}:
-                deleted, rows = known.deleted, known.rows
-            since = known.since if known is not None else now
-            begin = slice_ * window
-            hold = Hold(self.name, slice_, begin, begin + window, status, deleted, rows, since, now)
-            if known is None and status == "held":
-                self._alert(hold)
-            self._holds[slice_] = hold
-            facts[slice_fact(self.name, slice_)] = msgspec.json.encode(hold)
-        if facts:
-            self._writer.note(HOLD, facts)
 
 
 def _came_before(change: Change, row: StoredRow | Known) -> bool:

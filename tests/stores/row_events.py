@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from events.changes import Change, Decision, Position, Row, Sighting, Truncation
-from stores.rows.guard import Hold
+from stores.rows.holds import Hold
 from stores.rows.intake import RowIntake
 from stores.rows.sqlite import SqliteRows
 from stores.settings import TablesSettings

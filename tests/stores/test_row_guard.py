@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from events.changes import Decision, Sighting
 from stores.rows.base import GONE, HELD, LIVE, StoredRow, Tally
-from stores.rows.guard import HOLD, Guard, Verdict, holds_of
+from stores.rows.guard import Guard, Verdict
+from stores.rows.holds import HOLD, holds_of
 from tests.stores.row_events import LIVE_NAME, SOURCE, Item, change, gone, intake, key_of, settings, truncation
 
 WINDOW = 10

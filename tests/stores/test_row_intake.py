@@ -16,7 +16,7 @@ from events.changes import Change, Decision, Position, Sighting, Truncation
 from events.log import Applied, Mark
 from stores.rows.base import GONE, HELD, LIVE, RowQuery, StoredRow, Tally
 from stores.rows.columns import COLUMNS, kinds_of, seen_of
-from stores.rows.guard import HOLD, Hold, holds_of
+from stores.rows.holds import HOLD, Hold, holds_of
 from stores.rows.intake import RowIntake, applied_after
 from stores.rows.sqlite import SqliteRows
 from stores.rows.sqlite_reader import SqliteRowReader
@@ -287,7 +287,7 @@ def test_after_a_failed_commit_the_intake_goes_on_from_what_is_stored(
         raise OSError
 
     with monkeypatch.context() as patched:
-        patched.setattr(guarded.intake._tables[LIVE_NAME], "_alert", full)
+        patched.setattr(guarded.intake._tables[LIVE_NAME]._holds, "_alert", full)
         with pytest.raises(OSError):  # noqa: PT011  # raised above
             guarded.intake.write([gone(number, 100) for number in range(8)])
     assert guarded.rows() == before

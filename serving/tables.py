@@ -56,13 +56,14 @@ class LiveRow(msgspec.Struct, frozen=True):
 class LiveTables:
     """Reads the live tables.
 
+    :arg settings: Which tables there are, and of which streams.
     :arg reader: The row store.
     :arg log: The log that its flow reads: tells which partitions there are.
     """
 
     def __init__(self, settings: Settings, reader: RowReader, log: Log, clock: Clock) -> None:
         self.reader = reader
-        self._settings = settings
+        self.settings = settings
         self._log = log
         self._clock = clock
 
@@ -76,16 +77,16 @@ class LiveTables:
 
         :raises HeadraceError: When there is none of that name.
         """
-        for live in self._settings.tables.live:
+        for live in self.settings.tables.live:
             if live.name == name:
                 return live
-        names = ", ".join(live.name for live in self._settings.tables.live)
+        names = ", ".join(live.name for live in self.settings.tables.live)
         detail = f"there is no live table {name!r}"
         raise HeadraceError(detail, f"there are: {names}" if names else "add [[tables.live]] to headrace.toml")
 
     def names(self) -> list[str]:
         """Return the names of all live tables that are configured."""
-        return [live.name for live in self._settings.tables.live]
+        return [live.name for live in self.settings.tables.live]
 
     def schema(self, name: str) -> list[ColumnHistory]:
         """Return the columns that the live table `name` has had, in order of first appearance."""
@@ -164,7 +165,7 @@ class LiveTables:
         return sources[0]
 
     def _partitions(self) -> Partitions:
-        return {stream.name: self._log.partitions(stream.name) for stream in self._settings.tables.streams}
+        return {stream.name: self._log.partitions(stream.name) for stream in self.settings.tables.streams}
 
 
 def _live(table: str, stored: StoredRow, ttl: int | None, now: int) -> LiveRow:

@@ -344,7 +344,8 @@ def _refuse_secrets_in_file() -> None:
 
 
 def _explain(error: ValidationError) -> SettingsError:
-    first = error.errors()[0]
+    # A misspelt key is also a missing one: what is there says more than what is not.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return _unknown(key, _siblings(first["loc"]))

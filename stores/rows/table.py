@@ -14,7 +14,7 @@ from events.changes import Change, Decision, Sighting, Truncation, supersedes
 from events.clock import Clock
 from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow
 from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
-from stores.rows.guard import Guard
+from stores.rows.guard import Guard, Status
 from stores.rows.holds import Hold, Holds
 from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
 from stores.rows.recent import RecentRows
@@ -152,14 +152,15 @@ class TableIntake:
     def _count(self, settings: GuardSettings) -> Guard:
         tally = self._writer.tally(self.name, self._holds.window)
         newest = self._writer.facts(NEWEST).get(self.name)
+        # Rows that are held without a known slice were held under another window.
+        statuses: dict[int, Status] = dict.fromkeys(tally.held, "held")
         return Guard(
             share=settings.share,
             rows=settings.rows,
             window=self._holds.window,
             tally=tally,
             newest=None if newest is None else msgspec.json.decode(newest, type=int),
-            # Rows that are held without a known slice were held under another window.
-            statuses=dict.fromkeys(tally.held, "held") | self._holds.statuses(),
+            statuses=statuses | self._holds.statuses(),
             verdicts=self._holds.verdicts(),
         )
 

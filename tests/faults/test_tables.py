@@ -12,7 +12,7 @@ from tests.dataflows.tables_content import CONFIG, STREAMS, content, rows_of
 from tests.faults.harness import FlowUnderTest, seeded_moments
 
 KILLS = 20
-SCALE = Scale(seed=3, rows=4_000, events=80_000)
+SCALE = Scale(seed=3, rows=4_000, events=120_000)
 
 
 def tables(log: Path, *, processes: int = 1, batch: int = 16) -> FlowUnderTest:
@@ -53,7 +53,7 @@ def test_a_long_stream_survives_twenty_kills(tmp_path: Path, log: Path) -> None:
     for table, rows in expected(SCALE).items():
         assert rows_of(calm, table) == rows, table
 
-    moments = seeded_moments(seed=7, count=KILLS, longest=0.8)
+    moments = seeded_moments(seed=7, count=KILLS, longest=0.5)
     killed, kills = tables(log, batch=8).run_killed(tmp_path / "killed", moments)
     assert killed == calm
     assert kills == KILLS

@@ -88,3 +88,50 @@ def test_every_setting_says_what_it_is_for() -> None:
         return found
 
     assert undescribed(Settings, "") == []
+
+
+def test_a_connection_string_in_the_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "headrace.toml"
+    monkeypatch.setenv("HEADRACE_CONFIG", str(path))
+    path.write_text('[rows]\nbackend = "postgres"\ndsn = "postgresql://ana:swordfish@db/x"\n')
+    with pytest.raises(SettingsError, match="HEADRACE_ROWS__DSN") as caught:
+        load()
+    assert "swordfish" not in str(caught.value)
+
+
+def test_a_connection_string_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_ROWS__DSN", "postgresql://ana:swordfish@db/x")
+    assert "swordfish" not in repr(load())
+
+
+def test_postgresql_needs_its_connection_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_ROWS__BACKEND", "postgres")
+    with pytest.raises(SettingsError, match="HEADRACE_ROWS__DSN"):
+        load()
+
+
+@pytest.mark.parametrize("name", ["Flights", "flights-1", "row_flights", "headrace_x", "1st", "a" * 64])
+def test_what_cannot_name_a_live_table_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="cannot name a table"):
+        load(tables={"live": [{"name": name, "table": "flights"}]})
+
+
+def test_a_misspelt_key_of_a_live_table_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "headrace.toml"
+    monkeypatch.setenv("HEADRACE_CONFIG", str(path))
+    path.write_text('[[tables.live]]\nname = "flights"\ntabel = "flights"\n')
+    with pytest.raises(SettingsError, match="did you mean 'table'"):
+        load()
+
+
+def test_a_table_is_found_under_its_full_name_first() -> None:
+    live = [
+        {"name": "a", "table": "flights"},
+        {"name": "b", "table": "public.flights"},
+        {"name": "c", "table": "x", "source": "s"},
+    ]
+    tables = load(tables={"live": live}).tables
+    found = [
+        tables.live_of(*names) for names in (("s", "public.flights"), ("s", "other.flights"), ("s", "x"), ("t", "x"))
+    ]
+    assert [table.name if table else None for table in found] == ["b", "a", "c", None]

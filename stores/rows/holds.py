@@ -78,7 +78,8 @@ class Holds:
         facts: dict[str, bytes] = {}
         for slice_, status in guard.statuses.items():
             known = self._holds.get(slice_)
-            if known is None or known.status != status:
+            grown = known is not None and status == "held" and known.deleted != guard.rows_of(slice_)[0]
+            if known is None or known.status != status or grown:
                 hold = self._changed(known, slice_, status, guard)
                 if known is None and status == "held":
                     self._alert(hold)
@@ -93,6 +94,8 @@ class Holds:
             # The numbers on which the user decided.
             return msgspec.structs.replace(known, status=status, changed_at=now)
         deleted, rows = guard.rows_of(slice_)
+        if known is not None and known.status == status:
+            return msgspec.structs.replace(known, deleted=deleted, rows=rows)
         begin, since = slice_ * self.window, now if known is None else known.since
         return Hold(self._table, slice_, begin, begin + self.window, status, deleted, rows, since, now)
 

@@ -215,6 +215,14 @@ def test_deletes_that_had_gone_through_come_back_when_their_slice_is_held(guarde
     assert len(guarded.alerts) == 1
 
 
+def test_a_hold_says_how_many_deletes_it_holds_by_now(guarded: Store) -> None:
+    for numbers in (range(6), range(6, 9)):
+        guarded.intake.write([gone(number, 2) for number in numbers])
+    (hold,) = holds_of(guarded.writer.facts(HOLD))
+    assert (hold.deleted, hold.rows) == (9, 10)
+    assert len(guarded.alerts) == 1
+
+
 def test_a_hold_dissolves_when_rows_are_created_anew_in_time(guarded: Store) -> None:
     guarded.intake.write([gone(number, 100) for number in range(8)])
     guarded.intake.write([change(number, 200) for number in range(4)])

@@ -2,9 +2,10 @@
 
     python -m benchmarks.tables [--parts rate delay growth] [--only headrace loop flink] [--quick]
 
-rate    Events a second from the log to the row store: the flow with one and two processes, plain loops over SQLite, with
-        the flow's decoder and bare (`tables_loop.py`), and Apache Flink (`peers/flink_tables.py`), all over the same files, from nothing. This
-        process watches the stores from outside: from the first commit with events to the last, so that no start counts.
+rate    Events a second from the log to the row store: the flow with one and two processes, plain loops over SQLite
+        (`tables_loop.py`), with the flow's decoder and bare, and Apache Flink (`peers/flink_tables.py`), all over the
+        same files, from nothing. This process watches the stores from outside: from the first commit with events to
+        the last, so that no start counts.
 delay   From the append of an event until another process reads its row, at a steady load, live and with recovery.
 growth  Both again, on tables that hold 100,000 rows before, and a million.
 

@@ -21,7 +21,7 @@ from events.alerts import Alert
 from events.clock import system_clock, to_iso
 from events.dead_letters import DeadLetter
 from events.log import control_stream, replay_stream
-from operators.changes.order import order
+from operators.changes.order import DAY, order
 from stores.alerts import raise_alert
 from stores.dead_letters import DeadLetters
 from stores.log.choose import open_log
@@ -69,7 +69,8 @@ def build(settings: Settings) -> Dataflow:
     changes = op.flat_map("changes", decoded, lambda batch: batch.rows)
     others = op.flat_map("others", decoded, lambda batch: batch.others)
     dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
-    ordered = order("order", changes, keep=REMEMBERED)
+    horizon = round(settings.tables.tombstone_days * DAY)
+    ordered = order("order", changes, keep=REMEMBERED, horizon=horizon)
 
     def open_intake() -> RowIntake:
         writer = open_row_writer(settings, system_clock)

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from events.clock import system_clock
-from fixtures import broken_changes
-from stores.dead_letters import DeadLetters
 from stores.rows.base import RowQuery
 from stores.rows.choose import open_row_reader
-from tests.dataflows.tables_content import CONFIG, STREAMS, replay, rows_of, settings_of
+from tests.dataflows.tables_content import STREAMS, replay, rows_of, settings_of
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.generator import Scale, final, write
+from fixtures.generator import final, write
+from fixtures.generator_source import Scale
 from tests.dataflows.tables_content import CONFIG, STREAMS, content, rows_of
 from tests.faults.harness import FlowUnderTest, seeded_moments
 

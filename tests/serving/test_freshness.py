@@ -22,7 +22,7 @@ def mark(
     position: int = 0,
     reached: int = 0,
 ) -> Applied:
-    positions = {"db": (0, position)} if position else {}
+    positions: dict[str, tuple[int, ...]] = {"db": (0, position)} if position else {}
     return Applied(
         stream,
         str(partition),

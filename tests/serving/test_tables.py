@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from events.changes import Change, Sighting
+from events.changes import Change, Kind, Sighting
 from events.errors import HeadraceError
 from serving.commands.tables import millis
 from serving.tables import LiveTables, condition
@@ -68,7 +68,11 @@ def tables(tmp_path: Path) -> Iterator[LiveTables]:
     intake = RowIntake(open_row_writer(settings, lambda: NOW), settings.tables, lambda: NOW, lambda hold: None)
     row = {"id": 1, "number": "204", "seats": 180}
     at = NOW - 5000
-    columns = {("id", "int"): (at, at), ("number", "text"): (at, at), ("seats", "int"): (at, at)}
+    columns: dict[tuple[str, Kind], tuple[int, int]] = {
+        ("id", "int"): (at, at),
+        ("number", "text"): (at, at),
+        ("seats", "int"): (at, at),
+    }
     for table in ("flights", "crews"):
         change = Change("db", table, '{"id":1}', "create", None, row, at, (0, 7), initiator="ana", stream="ops")
         intake.write([Sighting("db", table, columns, at, at), change])

@@ -75,8 +75,14 @@ class Decoding:
         positions: dict[str, Position] = {}
         sightings = Sightings()
 
+        wanted = self._wanted
+
         def work(record: LogRecord) -> Sequence[Change | Truncation]:
-            return self._without_others(decode(record))
+            found = decode(record)
+            for change in found:
+                if not wanted.get((change.source, change.table)):
+                    return self._without_others(found)
+            return found
 
         for item in try_each(self._flow, "decode", batch.records, work, original):
             if isinstance(item, DeadLetter):

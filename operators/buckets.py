@@ -7,7 +7,7 @@ depends on where a class lives.
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
@@ -33,8 +33,7 @@ Snapshot: TypeAlias = "tuple[int, dict[str, Entry], int | None]"
 
 def bucket_of(id_: str) -> str:
     """Return the state key of `id_`: the same in every process, on every machine, for ever."""
-    digest = hashlib.blake2b(id_.encode(), digest_size=4).digest()
-    return _KEYS[int.from_bytes(digest, "big") % BUCKETS]
+    return _KEYS[zlib.crc32(id_.encode()) % BUCKETS]
 
 
 class Bucket(ABC, Generic[V, W]):
@@ -140,13 +139,16 @@ def group_by_bucket(
     A value that is `to_all` goes to every bucket: to that of its id as any other, to the rest under the empty id.
     """
     groups: dict[str, list[tuple[str, V]]] = {}
-    for id_, value in items:
-        home = bucket_of(id_)
-        groups.setdefault(home, []).append((id_, value))
-        if to_all(value):
+    for item in items:
+        home = bucket_of(item[0])
+        if home in groups:
+            groups[home].append(item)
+        else:
+            groups[home] = [item]
+        if to_all is not _to_one and to_all(item[1]):
             for key in _KEYS:
                 if key != home:
-                    groups.setdefault(key, []).append(("", value))
+                    groups.setdefault(key, []).append(("", item[1]))
     return list(groups.items())
 
 

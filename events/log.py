@@ -35,6 +35,7 @@ class Mark(msgspec.Struct, frozen=True):
     :arg done: Events emitted of a first scan, for progress bars; 0 outside one.
     :arg total: Events that the first scan will emit; 0 outside one.
     :arg positions: For each database whose events were among those emitted, the highest position of them.
+    :arg seen_at: When the look was over that found the last of them (ms since epoch); everything emitted is older.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Mark(msgspec.Struct, frozen=True):
     done: int = 0
     total: int = 0
     positions: dict[str, tuple[int, ...]] = {}
+    seen_at: int = 0
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -53,8 +55,8 @@ class Applied(msgspec.Struct, frozen=True):
 
     Everything before `offset` is in the store. `read_at` and `applied_at` are in milliseconds since
     1970-01-01 UTC. While `caught_up`, the store knew at `read_at` all that the source had. `positions` holds, for
-    each database whose events the partition has brought, the highest position among them; `reached`, when the
-    partition was read up to there (ms since epoch).
+    each database whose events the partition has brought, the highest position among them; `reached`, when it
+    had been seen at the latest (ms since epoch).
     """
 
     source: str

@@ -59,9 +59,10 @@ def age(applied: Iterable[Applied], partitions: Partitions, now: int) -> int | N
             return None
         for number in numbers:
             mark = marks.get((stream, str(number)))
-            true_at = None if mark is None else mark.read_at if mark.caught_up else mark.event_time
-            if true_at is None:
+            if mark is None or (mark.event_time is None and not mark.caught_up):
                 return None
+            # An event's own time may lie in the future: what was read is no fresher than the look at it.
+            true_at = mark.read_at if mark.caught_up else min(mark.read_at, mark.event_time or 0)
             oldest = max(oldest, now - true_at)
     return oldest
 
@@ -77,7 +78,7 @@ def has_reached(applied: Iterable[Applied], partitions: Partitions, source: str,
         return False
     behind = [mark for mark in marks if mark.positions.get(source, ()) < position]
     seen = [mark.reached[source] for mark in marks if mark.positions.get(source, ()) >= position]
-    return bool(seen) and all(mark.caught_up and mark.read_at >= min(seen) for mark in behind)
+    return bool(seen) and all(mark.caught_up and mark.read_at > min(seen) for mark in behind)
 
 
 def await_fresh(

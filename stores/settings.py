@@ -214,9 +214,8 @@ class TablesSettings(Section):
         return self
 
     def live_of(self, source: str, table: str) -> LiveTableSettings | None:
-        """Return the live table that `table` of `source` belongs to: as its full name says, else its last part."""
-        short = table.rpartition(".")[2]
-        for wanted in ((source, table), ("", table), (source, short), ("", short)):
+        """Return the live table that is made of `table` of `source`; one that names the source goes first."""
+        for wanted in ((source, table), ("", table)):
             for live in self.live:
                 if (live.source, live.table) == wanted:
                     return live

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from typing_extensions import override
 
@@ -34,12 +35,23 @@ class EpochWriter(ABC, Generic[X]):
     def identity(self) -> str:
         """Return what tells this store from another one in its place."""
 
+    def progress(self) -> int:
+        """Return a number that grows with what the store has noted as applied, and that its older copies have lower.
+
+        Always 0 for a store that cannot tell itself from its older copies.
+        """
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the store."""
 
 
-class _StorePartition(StatefulSinkPartition[X | Mark, str], Generic[X]):
+State = tuple[str, int]
+"""Identity and progress of the store."""
+
+
+class _StorePartition(StatefulSinkPartition[X | Mark, State], Generic[X]):
     def __init__(self, writer: EpochWriter[X]) -> None:
         self._writer = writer
         self._marks: dict[tuple[str, str], Mark] = {}
@@ -56,22 +68,30 @@ class _StorePartition(StatefulSinkPartition[X | Mark, str], Generic[X]):
             self._writer.write(items)
 
     @override
-    def snapshot(self) -> str:
+    def snapshot(self) -> State:
         marks = list(self._marks.values())
         self._marks.clear()
         self._writer.close_epoch(marks)
-        return self._writer.identity()
+        return self._writer.identity(), self._writer.progress()
 
     @override
     def close(self) -> None:
         self._writer.close()
 
     def _hold(self, mark: Mark) -> None:
-        # Marks of one partition come from one worker in order, so that the last one is the furthest.
-        self._marks[mark.source, mark.partition] = mark
+        # Marks of one partition come from one worker in order, so that the last one is the furthest. Positions have
+        # an order of their own, and each mark knows those of its own batch only.
+        key = mark.source, mark.partition
+        before = self._marks.get(key)
+        if before is not None and before.positions:
+            positions = dict(before.positions)
+            for source, position in mark.positions.items():
+                positions[source] = max(position, positions.get(source, ()))
+            mark = msgspec.structs.replace(mark, positions=positions)
+        self._marks[key] = mark
 
 
-class StoreSink(FixedPartitionedSink[X | Mark, str], Generic[X]):
+class StoreSink(FixedPartitionedSink[X | Mark, State], Generic[X]):
     """Sink of `(key, item)` and `(key, mark)` pairs into one store; the key does not matter.
 
     :arg open_writer: Opens the store for writing; called once, on the one worker that has this sink.
@@ -90,10 +110,17 @@ class StoreSink(FixedPartitionedSink[X | Mark, str], Generic[X]):
         return 0
 
     @override
-    def build_part(self, step_id: str, for_part: str, resume_state: str | None) -> _StorePartition[X]:
+    def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> _StorePartition[X]:
         writer = self._open_writer()
-        if resume_state is not None and resume_state != writer.identity():
+        # Before there was progress, the state was the identity alone.
+        known = (resume_state, 0) if isinstance(resume_state, str) else resume_state
+        identity, progress = known or (writer.identity(), 0)
+        if identity != writer.identity():
             writer.close()
             detail = f"{step_id}: the recovery folder belongs to another store than the one found"
             raise StoreError(detail, "put the old store back, or remove the recovery folder to read everything again")
+        if progress > writer.progress():
+            writer.close()
+            detail = f"{step_id}: the store is older than the recovery folder: a copy, or it has lost its last commits"
+            raise StoreError(detail, "remove the recovery folder: the flow then goes on from what the store holds")
         return _StorePartition(writer)

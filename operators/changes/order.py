@@ -97,7 +97,10 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
 
     def _accept(self, id_: str, change: Change, known: Entry | None) -> Iterable[Change | Truncation]:
         position = change.position if known is None else merged_position(change.position, known[0])
-        flags = DELETED if change.op == "delete" else GAPS if change.unavailable else 0
+        flags = GAPS if change.unavailable else 0
+        if change.op == "delete":
+            # Should the delete be discarded, the row's gaps are open again.
+            flags = DELETED | (known[5] & GAPS if known is not None else 0)
         self.entries[id_] = (position, change.stream, change.partition, change.offset, change.event_time, flags)
         if len(self.entries) > self._keep + len(self._truncations):
             self._forget()

@@ -28,8 +28,8 @@ app = typer.Typer(
 
 
 class _Line(msgspec.Struct):
+    value: msgspec.Raw
     key: Any = None
-    value: msgspec.Raw | None = None
     time: int | None = None
     headers: dict[str, str] = {}
 
@@ -79,7 +79,10 @@ def append(
         str, typer.Option("--key", help="Field of each event that is its key; default: uri, else key.")
     ] = "",
     records: Annotated[
-        bool, typer.Option("--records", help="Each line is a whole record: key, value, and maybe time and headers.")
+        bool,
+        typer.Option(
+            "--records", help="Each line is a whole record: value (null: a tombstone), key, and maybe time and headers."
+        ),
     ] = False,
 ) -> None:
     """Append events from standard input, one JSON object a line; each gets the present as its event time.
@@ -110,7 +113,7 @@ def _event(stream: str, line: bytes, key_field: str) -> LogRecord:
 def _whole(stream: str, line: bytes) -> LogRecord:
     # The value keeps its very bytes: numbers in it are not read and written again.
     record = msgspec.json.decode(line, type=_Line)
-    value = None if record.value is None or bytes(record.value) == b"null" else bytes(record.value)
+    value = None if bytes(record.value) == b"null" else bytes(record.value)
     key = None if record.key is None else _key_bytes(record.key)
     time_ = system_clock() if record.time is None else record.time
     return LogRecord(stream, 0, 0, time_, key, value, record.headers)

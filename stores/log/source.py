@@ -216,7 +216,10 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         cursor.confirmed_at = read_at if caught_up else None
         if not records and not caught_up:
             return None
-        mark = Mark(cursor.stream, str(cursor.partition), offset, cursor.event_time, read_at, caught_up)
+        seen_at = self._reading.clock()
+        mark = Mark(
+            cursor.stream, str(cursor.partition), offset, cursor.event_time, read_at, caught_up, seen_at=seen_at
+        )
         return LogBatch(tuple(records), mark)
 
     def _due(self, cursor: _Cursor, now: int) -> bool:

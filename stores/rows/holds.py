@@ -53,9 +53,14 @@ class Holds:
         self._clock = clock
         self._alert = alert
         facts = writer.facts(HOLD)
-        known = (msgspec.json.decode(facts[name], type=Hold) for name in _slices(table, facts).values())
-        # A slice is what it was when it was held: under another window its number means another time.
+        known = [msgspec.json.decode(facts[name], type=Hold) for name in _slices(table, facts).values()]
+        # A slice is what it was when it was held: under another window its number means another time. Rows that are
+        # held are so under the slices of this window: the tally says it.
         self._holds = {hold.slice: hold for hold in known if hold.end - hold.begin == window}
+        foreign = [hold for hold in known if hold.end - hold.begin != window and hold.status == "held"]
+        gone = [msgspec.structs.replace(hold, status="dissolved", changed_at=clock()) for hold in foreign]
+        if gone:
+            writer.note(HOLD, {_name(table, hold.slice): msgspec.json.encode(hold) for hold in gone})
 
     def statuses(self) -> dict[int, Status]:
         """Return the slices that are or were held."""

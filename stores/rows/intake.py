@@ -107,6 +107,10 @@ class RowIntake(EpochWriter[Item]):
         self._observe(Counts(), marks)
 
     @override
+    def progress(self) -> int:
+        return max((mark.applied_at for mark in self._applied.values()), default=0)
+
+    @override
     def identity(self) -> str:
         return self._writer.identity()
 
@@ -140,7 +144,9 @@ class RowIntake(EpochWriter[Item]):
             raise
 
     def _forgettable(self, applied: Iterable[Applied]) -> list[tuple[TableIntake, tuple[int, int]]]:
-        catching_up = (mark.event_time for mark in applied if not mark.caught_up and mark.event_time is not None)
+        streams = {stream.name for stream in self._settings.streams}
+        behind_marks = (mark for mark in applied if not mark.caught_up and mark.source in streams)
+        catching_up = (mark.event_time for mark in behind_marks if mark.event_time is not None)
         behind, days = min(catching_up, default=None), self._settings.tombstone_days
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
@@ -171,7 +177,7 @@ def applied_after(before: Applied | None, mark: Mark, now: int) -> Applied:
     positions, reached = dict(before.positions), dict(before.reached)
     for source, position in mark.positions.items():
         if source not in positions or position > positions[source]:
-            positions[source], reached[source] = position, mark.read_at
+            positions[source], reached[source] = position, mark.seen_at
     after = msgspec.structs.replace(before, positions=positions, reached=reached)
     if mark.offset >= before.offset or mark.caught_up:
         times = [time for time in (before.event_time, mark.event_time) if time is not None]

@@ -75,8 +75,8 @@ def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> s
         try:
             made = check(db, path)
             db.execute("PRAGMA journal_mode = WAL")
-            # A commit outlives the process at once, a power cut after the next checkpoint: the flow's recovery and the
-            # positions in the store make up for what is lost in between.
+            # A commit outlives the process at once, a power cut only after the next checkpoint. A flow whose recovery
+            # folder remembers more than the store then says so, and goes on from the store without it.
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             db.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * 4096}")

@@ -24,6 +24,8 @@ NEWEST, EMPTIED = "newest", "emptied"
 """Kinds of facts: the newest event time of a live table; by live table and source, the newest `Emptied`."""
 
 _DAY = 86_400_000
+"""How far an event may be ahead of the clock before its time is taken for wrong: it ends no slice then, and makes
+nothing be forgotten."""
 
 
 class Counts(msgspec.Struct):
@@ -66,9 +68,10 @@ class TableIntake:
         self._seen_noted = self._seen
         self._exposed: LiveTable | None = None
         self._emptied = {
-            name.rpartition("/")[2]: msgspec.json.decode(value, type=Emptied)
-            for name, value in writer.facts(EMPTIED).items()
-            if name.rpartition("/")[0] == self.name
+            source: msgspec.json.decode(value, type=Emptied)
+            for fact, value in writer.facts(EMPTIED).items()
+            for name, _, source in [fact.partition("/")]
+            if name == self.name
         }
         self._holds = Holds(writer, self.name, round(guard.window_seconds * 1000), clock, alert)
         self._guard = self._count(guard)
@@ -175,7 +178,7 @@ class TableIntake:
         rows = self._known(run)
         changed: dict[RowId, StoredRow] = {}
         now, emptied, guard = self._clock(), self._emptied, self._guard
-        done = 0
+        latest, done = now + _DAY, 0
         for change in run:
             done += 1
             id_ = change.source, change.key
@@ -190,7 +193,7 @@ class TableIntake:
             if old is not None and new.standing is old.standing:
                 counts.filled += 1
             else:
-                guard.advance(change.event_time)
+                guard.advance(min(change.event_time, latest))
                 if new.state == GONE and old is not None and old.state == LIVE and guard.keeps(new.as_of):
                     new = msgspec.structs.replace(new, state=LIVE)
                 _recount(guard, old, new)
@@ -223,7 +226,7 @@ class TableIntake:
         emptied = Emptied(standing_of(truncation), truncation.event_time)
         if known is not None and not supersedes(emptied.standing, known.standing):
             return
-        self._guard.advance(truncation.event_time)
+        self._guard.advance(min(truncation.event_time, self._clock() + _DAY))
         self._emptied[truncation.source] = emptied
         self._writer.note(EMPTIED, {f"{self.name}/{truncation.source}": msgspec.json.encode(emptied)})
         self._bury(truncation.source, emptied)

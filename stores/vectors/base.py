@@ -97,6 +97,10 @@ class VectorWriter(ABC):
         sees a part of it, or neither version. Nothing to change makes no commit. Doing it twice changes nothing.
         """
 
+    def progress(self) -> int:
+        """Return when marks were noted last (ms since epoch): an older copy of the store has a lower one; 0: never."""
+        return 0
+
     @abstractmethod
     def identity(self) -> str:
         """Return the id that this store got when it was made: tells a store from another one in its place."""

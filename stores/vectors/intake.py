@@ -65,6 +65,10 @@ class DocumentIntake(EpochWriter[DocumentUpdate]):
             self._observe(self._writer.write(held, marks), marks)
 
     @override
+    def progress(self) -> int:
+        return self._writer.progress()
+
+    @override
     def identity(self) -> str:
         return self._writer.identity()
 

@@ -136,6 +136,11 @@ class LanceWriter(VectorWriter):
         return WriteReport(written=len(outcome.fresh), removed=len(outcome.gone), stale=len(outcome.stale))
 
     @override
+    def progress(self) -> int:
+        """Return when marks were noted last (ms since epoch)."""
+        return max((mark.applied_at for mark in self._marks.values()), default=0)
+
+    @override
     def identity(self) -> str:
         """Return the id that this store got when it was made."""
         return self._store.identity

@@ -112,8 +112,8 @@ def test_without_a_demand_nothing_is_waited_for() -> None:
 def test_another_partition_must_have_been_read_to_its_end_since() -> None:
     first = mark(0, position=42, reached=NOW - 100)
     partitions = {"ops": [0, 1]}
-    assert has_reached([first, mark(1, position=7, reached=5, read_at=NOW - 100)], partitions, "db", (0, 42))
-    assert not has_reached([first, mark(1, position=7, reached=5, read_at=NOW - 101)], partitions, "db", (0, 42))
+    assert has_reached([first, mark(1, position=7, reached=5, read_at=NOW - 99)], partitions, "db", (0, 42))
+    assert not has_reached([first, mark(1, position=7, reached=5, read_at=NOW - 100)], partitions, "db", (0, 42))
     assert not has_reached([first, mark(1, behind=True, position=7, reached=5)], partitions, "db", (0, 42))
     assert not has_reached([first], partitions, "db", (0, 42))
 
@@ -124,20 +124,20 @@ def test_another_partition_must_have_been_read_to_its_end_since() -> None:
     wanted=st.integers(1, 8),
 )
 def test_what_is_reached_has_been_read(routes: list[int], looks: list[tuple[int, int, int]], wanted: int) -> None:
-    """A source writes event n at time 3n into partition `routes[n - 1]`; looks read a few events of a partition."""
+    """A source writes event n at time 3n into partition `routes[n - 1]`; looks take 2 and read a few of a partition."""
     events: dict[int, list[int]] = {0: [], 1: []}
     for number, partition in enumerate(routes, 1):
         events[partition].append(number)
     read = {0: 0, 1: 0}
     marks: dict[int, Applied] = {}
     for partition, moment, limit in sorted(looks, key=lambda look: look[1]):
-        there = [number for number in events[partition] if 3 * number <= moment]
+        there = [number for number in events[partition] if 3 * number <= moment + 1]
         fresh = there[read[partition] : read[partition] + limit]
         read[partition] += len(fresh)
         before = marks.get(partition)
         positions, reached = (dict(before.positions), dict(before.reached)) if before else ({}, {})
         if fresh:
-            positions["db"], reached["db"] = (0, fresh[-1]), moment
+            positions["db"], reached["db"] = (0, fresh[-1]), moment + 2
         marks[partition] = Applied(
             "ops", str(partition), read[partition], 0, moment, read[partition] == len(there), moment, positions, reached
         )

@@ -68,6 +68,7 @@ def settings(
     """Return settings of one live table; the guard is off unless `share` is less than one."""
     return TablesSettings.model_validate(
         {
+            "streams": [{"name": "changes"}],
             "live": [{"name": LIVE_NAME, "table": TABLE, **live}],
             "guard": {"share": share, "window_seconds": window, "rows": rows},
             "tombstone_days": tombstone_days,

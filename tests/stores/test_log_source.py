@@ -149,8 +149,8 @@ def test_an_empty_partition_is_confirmed_to_be_at_its_end_and_an_absent_stream_i
     flow, out = flow_of(source(log, "orders", "absent", clock=Ticker()))
     run(flow)
     assert sorted(out, key=lambda batch: batch.mark.partition) == [
-        LogBatch((), Mark("orders", "0", 0, None, NOON, caught_up=True)),
-        LogBatch((), Mark("orders", "1", 0, None, NOON, caught_up=True)),
+        LogBatch((), Mark("orders", "0", 0, None, NOON, caught_up=True, seen_at=NOON)),
+        LogBatch((), Mark("orders", "1", 0, None, NOON, caught_up=True, seen_at=NOON)),
     ]
 
 
@@ -314,7 +314,7 @@ def test_an_idle_partition_says_so_once_at_the_end_and_then_at_each_heartbeat(tm
     end = log.bounds("orders", 0)[1]
 
     def idle(read_at: int) -> list[LogBatch]:
-        return [LogBatch((), Mark("orders", "0", end, 9, read_at, caught_up=True))]
+        return [LogBatch((), Mark("orders", "0", end, 9, read_at, caught_up=True, seen_at=read_at))]
 
     (full,) = slot.next_batch()
     assert (len(full.records), full.mark.caught_up, full.mark.event_time) == (10, False, 9)

@@ -88,7 +88,7 @@ def guarded(tmp_path: Path) -> Iterator[Store]:
 
 def mark(offset: int, *, caught_up: bool = False, time: int | None = None, read_at: int = 5, at: int = 0) -> Mark:
     positions: dict[str, Position] = {SOURCE: (0, at)} if at else {}
-    return Mark("changes", "0", offset, time, read_at, caught_up, positions=positions)
+    return Mark("changes", "0", offset, time, read_at, caught_up, positions=positions, seen_at=read_at)
 
 
 def test_a_batch_is_joined_in_order_and_each_row_written_once(store: Store) -> None:

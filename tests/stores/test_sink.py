@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import bytewax.operators as op
+import msgspec
 import pytest
 from bytewax.dataflow import Dataflow, Stream
 from bytewax.operators import KeyedStream
@@ -79,3 +80,38 @@ def test_a_recovery_folder_of_another_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises((StoreError, RuntimeError)):
         run_main(flow_into(other, items), epoch_interval=timedelta(0), recovery_config=recovery)
     assert other.lines == ["closed"]
+
+
+def test_positions_of_earlier_marks_of_an_epoch_are_not_lost() -> None:
+    seen: list[Mark] = []
+
+    class Keeper(Notebook):
+        def close_epoch(self, marks: Sequence[Mark]) -> None:
+            seen.extend(marks)
+
+    marks = [msgspec.structs.replace(mark(n), positions=positions) for n, positions in enumerate(POSITIONS, 1)]
+    run_main(flow_into(Keeper(), list(marks)), epoch_interval=timedelta(seconds=60))
+    assert [(found.offset, found.positions) for found in seen] == [(4, {"a": (0, 100), "b": (0, 3)})]
+
+
+POSITIONS: list[dict[str, tuple[int, ...]]] = [{"a": (0, 100)}, {"a": (0, 7)}, {"b": (0, 3)}, {}]
+
+
+def test_a_store_older_than_the_recovery_folder_is_refused(tmp_path: Path) -> None:
+    init_db_dir(tmp_path, 1)
+    recovery = RecoveryConfig(str(tmp_path))
+    items: list[str | Mark] = ["a", TestingSource.EOF(), "b"]  # type: ignore[list-item]  # a sentinel of the source
+
+    class Dated(Notebook):
+        date = 7
+
+        def progress(self) -> int:
+            return self.date
+
+    run_main(flow_into(Dated(), items), epoch_interval=timedelta(0), recovery_config=recovery)
+    older = Dated()
+    older.date = 6
+    with pytest.raises((StoreError, RuntimeError)):
+        run_main(flow_into(older, items), epoch_interval=timedelta(0), recovery_config=recovery)
+    assert older.lines == ["closed"]
+    run_main(flow_into(Dated(), items), epoch_interval=timedelta(0), recovery_config=recovery)

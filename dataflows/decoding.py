@@ -25,6 +25,13 @@ MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""
 
 
+LONG_NAME = 200
+KEY_BYTES = 2_000
+"""Of a primary key, as canonical JSON: every database's index holds it then."""
+LONG_KEY = KEY_BYTES // 4
+"""Characters up to which a key has no more bytes than that."""
+
+
 class DecodedBatch(msgspec.Struct):
     """What one batch of the log holds.
 
@@ -80,6 +87,8 @@ class Decoding:
         def work(record: LogRecord) -> Sequence[Change | Truncation]:
             found = decode(record)
             for change in found:
+                if isinstance(change, Change) and len(change.key) > LONG_KEY:
+                    _check_key(change)
                 if not wanted.get((change.source, change.table)):
                     return self._without_others(found)
             return found
@@ -111,6 +120,7 @@ class Decoding:
         names = (change.source, change.table)
         known = self._wanted.get(names)
         if known is None:
+            _check_names(change)
             if len(self._wanted) >= MOST_TABLES:
                 self._wanted.clear()
             known = self._wanted[names] = self._tables.live_of(*names) is not None
@@ -126,8 +136,23 @@ class Decoding:
             return found
         if self._tables.others == "reject":
             msg = f"the table {other.table!r} of {other.source!r} is not configured"
-            raise RejectedError(msg, "add it to [[tables.live]], or set tables.others to 'ignore'")
+            names = ", ".join(live.table for live in self._tables.live)
+            raise RejectedError(msg, f"add it to [[tables.live]], there are: {names}; or set tables.others to 'ignore'")
         return [change for change in found if self._is_wanted(change)]
+
+
+def _check_names(change: Change | Truncation) -> None:
+    for what, name in (("source", change.source), ("table", change.table)):
+        if len(name) > LONG_NAME or "/" in name or not name.isprintable():
+            msg = f"{name[:LONG_NAME]!r} cannot be the name of a {what}: too long, or it has '/' or unseen characters"
+            raise RejectedError(msg, f"set `{what}` of the stream in [[tables.streams]]")
+
+
+def _check_key(change: Change) -> None:
+    length = len(change.key.encode())
+    if length > KEY_BYTES:
+        msg = f"{change.table}: a primary key of {length} bytes, over the limit of {KEY_BYTES}"
+        raise RejectedError(msg, "name a shorter key in [[tables.live]]")
 
 
 def _itself(record: LogRecord) -> LogRecord:
@@ -143,6 +168,16 @@ def _decision(record: LogRecord) -> Sequence[Decision]:
 
 
 def _rules(stream: ChangeStreamSettings, tables: TablesSettings) -> StreamRules:
+    rules: dict[str, TableRules] = {}
+    # What names the source goes before what does not, as in TablesSettings.live_of.
+    for live in sorted(tables.live, key=lambda live: live.source != ""):
+        if stream.source and live.source not in {"", stream.source}:
+            continue
+        said = TableRules(live.key, live.initiator, live.columns)
+        if not stream.source and live.source and rules.get(live.table, said) != said:
+            detail = f"two live tables read {live.table!r} of different sources in different ways"
+            raise SettingsError(detail, f"give the stream {stream.name!r} its `source` in [[tables.streams]]")
+        rules[live.table] = said
     return StreamRules(
         stream=stream.name,
         format=stream.format,
@@ -151,7 +186,7 @@ def _rules(stream: ChangeStreamSettings, tables: TablesSettings) -> StreamRules:
         table=stream.table,
         tombstones=stream.tombstones,
         max_bytes=tables.max_event_bytes,
-        tables={live.table: TableRules(live.key, live.initiator, live.columns) for live in tables.live},
+        tables=rules,
     )
 
 

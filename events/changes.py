@@ -94,7 +94,9 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The user's word on deletes that the mass-delete guard holds back; remembered, so it may also come before them.
+    """The user's word on deletes that the mass-delete guard holds back.
+
+    It is remembered and goes for all deletes of the slice, whether they come before it or after.
 
     :arg table: The live table.
     :arg slice: Number of the slice of event time: `as_of` of the deletes // the guard's window, both in milliseconds.
@@ -182,6 +184,8 @@ def parse_position(text: str) -> Position:
     generation, colon, rest = text.rpartition(":")
     life = int(generation) if colon else 0
     high, slash, low = rest.partition("/")
-    if slash:
-        return (life, (int(high, 16) << 32) + int(low, 16))
-    return (life, *(int(part) for part in rest.split(".")))
+    numbers = [(int(high, 16) << 32) + int(low, 16)] if slash else [int(part) for part in rest.split(".")]
+    if min(life, *numbers) < 0:
+        message = f"{text!r} has a number below zero"
+        raise ValueError(message)
+    return (life, *numbers)

@@ -45,6 +45,8 @@ def main() -> None:
         app()
     except HeadraceError as error:
         sys.exit(f"headrace: {error}")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        sys.exit(f"headrace: {error.strerror}: {error.filename} (correct the path, or data_dir in the settings)")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

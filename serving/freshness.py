@@ -113,6 +113,9 @@ def _stale(demand: Demand, oldest: int | None, young: bool, marks: Sequence[Appl
         detail = f"the store is {oldest / 1000:.1f} s old, older than the {(demand.max_age or 0) / 1000:g} s asked for"
         return StaleError(detail, hint, oldest)
     newest = max((mark.positions.get(demand.source, ()) for mark in marks), default=())
+    if newest >= demand.position:
+        detail = f"{position_text(demand.position)} of {demand.source!r} is in, but not all partitions were read since"
+        return StaleError(detail, hint, oldest)
     at = f"at {position_text(newest)}" if newest else "not known yet"
     detail = f"the source {demand.source!r} is {at}, {position_text(demand.position)} has not been reached"
     return StaleError(detail, hint, oldest)

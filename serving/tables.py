@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 from events.changes import Position, Row
 from events.clock import Clock, system_clock
 from events.errors import HeadraceError
-from serving.freshness import Demand, Partitions, await_fresh
+from serving.freshness import POLL_SECONDS, Demand, Partitions, await_fresh
 from stores.log.base import Log
 from stores.log.choose import open_log
 from stores.rows.base import HELD, Comparison, Condition, RowQuery, RowReader, SqlAnswer, StoredRow
@@ -26,6 +27,14 @@ from stores.settings import LiveTableSettings, Settings
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(!=|<=|>=|=|<|>|~)\s*(.*)", re.DOTALL)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+_FITTING: dict[str, type | tuple[type, ...]] = {
+    "int": (int, float),
+    "float": (int, float),
+    "decimal": (int, float),
+    "bool": bool,
+}
 
 
 class LiveRow(msgspec.Struct, frozen=True):
@@ -98,13 +107,25 @@ class LiveTables:
 
         :raises HeadraceError: When it is none, or the table has never had such a column.
         """
-        found = condition(text)
-        kinds = {column.column: column.kind for column in self.schema(name)}
-        if kinds and found.column not in kinds:
-            close = difflib.get_close_matches(found.column, kinds, n=1)
-            detail = f"the live table {name!r} has no column {found.column!r}"
+        kind = self.check_column(name, condition(text).column)
+        found = condition(text, as_text=kind == "text")
+        fitting = _FITTING.get(kind)
+        if fitting and found.comparison != "~" and found.value is not None and not isinstance(found.value, fitting):
+            detail = f"{found.value!r} can be no value of the column {found.column!r}: it holds {kind} values"
+            raise HeadraceError(detail, "write a number" if kind != "bool" else "write true or false")
+        return found
+
+    def check_column(self, name: str, column: str) -> str:
+        """Return the kind of a column of the live table `name`; empty as long as no column of it is known.
+
+        :raises HeadraceError: When the table has never had such a column.
+        """
+        kinds = {known.column: known.kind for known in self.schema(name)}
+        if kinds and column not in kinds:
+            close = difflib.get_close_matches(column, kinds, n=1)
+            detail = f"the live table {name!r} has no column {column!r}"
             raise HeadraceError(detail, f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(kinds)}")
-        return condition(text, as_text=kinds.get(found.column) == "text")
+        return kinds.get(column, "")
 
     def holds(self) -> list[Hold]:
         """Return the deletes that are held back, by table and time."""
@@ -154,11 +175,15 @@ class LiveTables:
         :raises StaleError: When they do not become so in time.
         """
         if demand.position and not demand.source:
-            demand = demand._replace(source=self._only_source())
+            demand = demand._replace(source=self._only_source(demand.seconds))
         return await_fresh(demand, self.reader.applied, self._partitions, self._clock)
 
-    def _only_source(self) -> str:
-        sources = sorted({source for mark in self.reader.applied() for source in mark.positions})
+    def _only_source(self, seconds: float) -> str:
+        deadline = self._clock() + round(seconds * 1000)
+        while not (sources := sorted({source for mark in self.reader.applied() for source in mark.positions})):
+            if self._clock() >= deadline:
+                break
+            time.sleep(POLL_SECONDS)
         if len(sources) != 1:
             detail = "it is not clear of which source the position is"
             raise HeadraceError(detail, f"give --source, one of: {', '.join(sources) or 'none seen yet'}")

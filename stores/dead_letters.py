@@ -5,6 +5,7 @@ One SQLite file for all flows; each writes briefly, so that they do not stand in
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -34,6 +35,8 @@ ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, event_time = excluded.e
 """
 _COLUMNS = "id, flow, step, reason, stream, partition, offset, event_time, key, value, headers, failed_at, replayed_at"
 BUSY_SECONDS = 30
+
+logger = logging.getLogger(__name__)
 
 
 class KeptLetter(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ class DeadLetters(EpochWriter[DeadLetter]):
         with self._transaction() as connection:
             connection.execute(_SCHEMA)
             connection.executemany(_UPSERT, rows)
+        logger.warning("%d dead letters of %s, the last: %s", len(items), items[-1].flow, items[-1].reason)
 
     @override
     def close_epoch(self, marks: Sequence[Mark]) -> None:

@@ -26,6 +26,8 @@ FLOWS = ("knowledge", "tables")
 
 PREFIX = "HEADRACE_"
 _OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA"}
+_AGES = 36_500 * 86_400
+"""A hundred years in seconds: for ever, and no number overflows."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
 
 
@@ -165,7 +167,9 @@ class LiveTableSettings(Section):
     key: tuple[str, ...] = Field((), description="columns of its primary key, where events do not name them")
     initiator: str = Field("", description="column that holds who changed the row")
     columns: dict[str, str] = Field({}, description="encodings that events do not tell, by column: `date-days`, ...")
-    ttl_seconds: float | None = Field(None, gt=0, description="age from which on a row answers unknown")
+    ttl_seconds: float | None = Field(
+        None, gt=0, le=_AGES, allow_inf_nan=False, description="age from which on a row answers unknown"
+    )
     index: tuple[str, ...] = Field((), description="columns by which rows are looked up often")
 
     @field_validator("name")
@@ -177,8 +181,12 @@ class LiveTableSettings(Section):
 class GuardSettings(Section):
     """`[tables.guard]`: holds back deletes when too much of a table disappears at once."""
 
-    share: float = Field(0.5, gt=0, le=1, description="share of a table's rows; 1 turns the guard off")
-    window_seconds: float = Field(60.0, ge=1, description="of event time, within which they disappear")
+    share: float = Field(
+        0.5, gt=0, le=1, allow_inf_nan=False, description="share of a table's rows; 1 turns the guard off"
+    )
+    window_seconds: float = Field(
+        60.0, ge=1, le=_AGES, allow_inf_nan=False, description="of event time, within which they disappear"
+    )
     rows: int = Field(100, ge=1, description="fewer deletes than this in a window are never held back")
 
 
@@ -193,8 +201,12 @@ class TablesSettings(Section):
     guard: GuardSettings = GuardSettings()
     batch_size: int = Field(1000, ge=1, le=100_000, description="events that are decoded and stored at once")
     max_event_bytes: int = Field(10 * 2**20, ge=1024, description="larger events become dead letters")
-    tombstone_days: float = Field(7.0, gt=0, description="event time for which deletes are remembered")
-    heartbeat_seconds: float = Field(1.0, gt=0, description="how often an idle stream confirms that it is idle")
+    tombstone_days: float = Field(
+        7.0, gt=0, le=36_500, allow_inf_nan=False, description="event time for which deletes are remembered"
+    )
+    heartbeat_seconds: float = Field(
+        1.0, gt=0, le=3600, allow_inf_nan=False, description="how often an idle stream confirms that it is idle"
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> TablesSettings:
@@ -257,7 +269,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".headrace"), description="where everything that Headrace keeps is kept")
     mode: Literal["live", "replay"] = Field("live", description="`replay` reads every source to its end and stops")
-    heartbeat_seconds: float = Field(5.0, gt=0, description="how often an idle source confirms that it is idle")
+    heartbeat_seconds: float = Field(
+        5.0, gt=0, le=3600, allow_inf_nan=False, description="how often an idle source confirms that it is idle"
+    )
     log: LogSettings = LogSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     vectors: VectorSettings = VectorSettings()
@@ -337,7 +351,11 @@ def _refuse_unknown_variables() -> None:
 
 def _refuse_secrets_in_file() -> None:
     path = Path(os.environ.get("HEADRACE_CONFIG", "headrace.toml"))
-    if path.is_file() and re.search(r"^\s*(rows\.)?dsn\s*=", path.read_text(encoding="utf-8", errors="replace"), re.M):
+    try:
+        rows = TomlConfigSettingsSource(Settings, toml_file=path)().get("rows")
+    except (ValueError, OSError):
+        return  # what is wrong with it is said where it is read
+    if isinstance(rows, dict) and "dsn" in rows:
         detail = f"{path} holds a connection string"
         raise SettingsError(detail, "set it by HEADRACE_ROWS__DSN instead: secrets do not belong into files")
 

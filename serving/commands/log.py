@@ -98,8 +98,9 @@ def append(
             found.append(_whole(stream, line) if records else _event(stream, line, key_field))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             wanted = "the fields key and value" if records else f"the field {key_field or 'uri or key'!r}"
-            detail = f"line {number} is not a JSON object with {wanted}"
-            raise HeadraceError(detail, "nothing was appended; mend the line, or see --key and --records") from None
+            detail = f"line {number} is not a JSON object with {wanted}; nothing was appended"
+            hint = "mend it" if records else "name its key by --key, or append records with their keys by --records"
+            raise HeadraceError(detail, hint) from None
     _log().append(stream, found)
     typer.echo(f"{len(found)} events appended to {stream}")
 

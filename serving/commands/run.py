@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from events.errors import HeadraceError, SettingsError
-from stores.settings import FLOWS, checked_name, load
+from stores.settings import FLOWS, Settings, checked_name, load
 
 RECOVERY_PARTITIONS = 16
 CONFIG = "headrace.toml"
@@ -48,6 +51,8 @@ def run(
     _check_streams(flow)
     variables = _folder_variables(folder or [])
     arguments = ["-w", str(workers)]
+    if flow == "tables":
+        typer.echo(f"following {', '.join(_streams(flow))} into {load().data_dir}; Ctrl-C stops it", err=True)
     if recovery:
         arguments += recovery_arguments(load().data_dir / "recovery" / _known(flow))
     raise typer.Exit(start(flow, variables, arguments))
@@ -77,12 +82,14 @@ def replay(
         "HEADRACE_DATA_DIR": str(target),
         "HEADRACE_KNOWLEDGE__FOLDERS": "[]",
     }
-    shown = f"HEADRACE_DATA_DIR={target}"
+    shown = f"HEADRACE_DATA_DIR={shlex.quote(str(target))} HEADRACE_LOG__DIR={shlex.quote(str(fixture))}"
     beside = fixture / CONFIG
     if beside.is_file() and "HEADRACE_CONFIG" not in os.environ:
         variables["HEADRACE_CONFIG"] = str(beside)
-        shown += f" HEADRACE_CONFIG={beside}"
+        shown += f" HEADRACE_CONFIG={shlex.quote(str(beside))}"
     os.environ.update(variables)
+    _check_streams(flow)
+    _check_recorded(flow, fixture)
     code = start(flow, variables, ["-w", str(workers)])
     if code == 0:
         typer.echo(f"{shown} headrace status   # shows what came of it")
@@ -101,12 +108,19 @@ def recovery_arguments(folder: Path) -> list[str]:
 
 def start(flow: str, variables: dict[str, str], arguments: list[str]) -> int:
     """Run a flow in a process of its own until it ends; return its exit code. Ctrl-C ends it without noise."""
-    load()  # a wrong setting is refused here, before a process is started
+    settings = load()  # a wrong setting is refused here, before a process is started
+    _check_store(flow, settings)
     environment = {**os.environ, **variables}
     command = [sys.executable, "-m", "bytewax.run", f"dataflows.{_known(flow)}", "-s", "1", *arguments]
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
-    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603  # our own flow
+    with _only_run(flow, settings.data_dir) as lock:
+        # The flow holds the lock as well: should this process be killed, no other one starts beside it.
+        process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=[lock])  # noqa: S603  # ours
+        return _awaited(flow, process)
+
+
+def _awaited(flow: str, process: subprocess.Popen[bytes]) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -115,6 +129,39 @@ def start(flow: str, variables: dict[str, str], arguments: list[str]) -> int:
         process.wait()
         typer.echo(f"{flow} stopped", err=True)
         return 0
+
+
+@contextmanager
+def _only_run(flow: str, data: Path) -> Iterator[int]:
+    """Make sure that the flow runs once over these data: a second one would spoil the recovery folder of the first.
+
+    :raises HeadraceError: When it runs already.
+    """
+    import fcntl
+
+    data.mkdir(parents=True, exist_ok=True)
+    path = data / f"{flow}.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lock
+    except BlockingIOError:
+        detail = f"the flow {flow!r} runs already over {data}"
+        raise HeadraceError(detail, "stop it first, or name another data folder by HEADRACE_DATA_DIR") from None
+    finally:
+        os.close(lock)
+
+
+def _check_store(flow: str, settings: Settings) -> None:
+    """Open the flow's store once, so that what is wrong with it is said before the engine starts.
+
+    :raises StoreError: When it has a writer already, or cannot be used.
+    """
+    if flow == "tables":
+        from events.clock import system_clock
+        from stores.rows.choose import open_row_writer
+
+        open_row_writer(settings, system_clock).close()
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -126,6 +173,18 @@ def _check_streams(flow: str) -> None:
     if flow == "tables" and not (tables.streams and tables.live):
         detail = "there is nothing to do for the flow 'tables'"
         raise HeadraceError(detail, "headrace.toml needs [[tables.streams]] and [[tables.live]]; see the README")
+
+
+def _streams(flow: str) -> list[str]:
+    settings = load()
+    return [stream.name for stream in settings.tables.streams] if flow == "tables" else [*settings.knowledge.streams]
+
+
+def _check_recorded(flow: str, fixture: Path) -> None:
+    streams = _streams(flow)
+    if not any((fixture / stream).is_dir() for stream in streams):
+        detail = f"{str(fixture)!r} holds none of the streams of the flow {flow!r}: {', '.join(streams)}"
+        raise HeadraceError(detail, "name the folder that holds a folder per stream")
 
 
 def _known(flow: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from events.changes import parse_position, position_text
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from serving.freshness import Demand
+from serving.render import span
 from serving.tables import LiveRow, LiveTables
 from serving.tables import as_json as rendered
 from stores.settings import load
@@ -19,10 +21,14 @@ from stores.settings import load
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h|d)?")
 _UNITS = {"ms": 1, None: 1000, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
+PROVENANCE = {"_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"}
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON Lines for other programs.")]
-MaxAge = Annotated[str, typer.Option(metavar="SPAN", help="Wait until the tables are no older than this, e.g. 5s.")]
+MaxAge = Annotated[
+    str | None, typer.Option(metavar="SPAN", help="Wait until the tables are no older than this, e.g. 5s.")
+]
 MinPosition = Annotated[
-    str, typer.Option(metavar="POSITION", help="Wait until everything up to this position of the source is in.")
+    str | None, typer.Option(metavar="POSITION", help="Wait until everything up to this position of the source is in.")
 ]
 Source = Annotated[str, typer.Option(help="The source that the position is of; default: the only one.")]
 Wait = Annotated[str, typer.Option(metavar="SPAN", help="How long to wait for that before refusing.")]
@@ -44,8 +50,8 @@ def table(
     order: Annotated[str, typer.Option(help="Column to sort by; with a minus in front, descending.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows at most.")] = 20,
     schema: Annotated[bool, typer.Option("--schema", help="Show the history of the table's columns instead.")] = False,
-    max_age: MaxAge = "",
-    min_position: MinPosition = "",
+    max_age: MaxAge = None,
+    min_position: MinPosition = None,
     source: Source = "",
     wait: Wait = "5s",
     as_json: AsJson = False,
@@ -62,6 +68,9 @@ def table(
     if schema:
         _schema(tables, name, as_json)
         return
+    chosen = [column.strip() for column in columns.split(",") if column.strip()]
+    for column in (*chosen, *filter(None, [order.removeprefix("-")])):
+        tables.check_column(name, column)
     found = tables.rows(
         name,
         [tables.condition(name, text) for text in where or []],
@@ -73,15 +82,15 @@ def table(
     if as_json:
         _print_json(found)
     else:
-        _print_rows(found, [column.strip() for column in columns.split(",") if column.strip()], limit)
+        _print_rows(found, chosen, limit)
 
 
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT over the live tables.")],
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows at most.")] = 100,
     seconds: Annotated[float, typer.Option(min=0.01, max=3600, help="How long it may take.")] = 5.0,
-    max_age: MaxAge = "",
-    min_position: MinPosition = "",
+    max_age: MaxAge = None,
+    min_position: MinPosition = None,
     source: Source = "",
     wait: Wait = "5s",
     as_json: AsJson = False,
@@ -89,7 +98,7 @@ def sql(
     """Ask the live tables in SQL: reading only, limited in time and rows.
 
     Every live table is a view with its columns and _source, _key, _position, _as_of, _applied_at, _initiator and
-    _unknown_since.
+    _unknown_since. Numbers are the database's: SQLite keeps 15 digits of a decimal, `headrace table` all of them.
 
     Example: headrace sql "SELECT status, count(*) FROM flights GROUP BY status"
     """
@@ -100,29 +109,26 @@ def sql(
         for row in answer.rows:
             _write(dict(zip(answer.columns, row, strict=True)))
         return
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    drawn = Table(*(escape(column) for column in answer.columns), box=None, header_style="bold")
-    for row in answer.rows:
-        drawn.add_row(*(escape(_shown(value)) for value in row))
-    console = Console()
-    console.print(drawn)
-    console.print(f"[dim]{len(answer.rows)} rows{f', the first ones: --limit {limit}' if answer.cut else ''}[/]")
+    # What the row is comes before where it is from.
+    order = sorted(range(len(answer.columns)), key=lambda number: answer.columns[number] in PROVENANCE)
+    lines = [[escape(_shown(row[number])) for number in order] for row in answer.rows]
+    _draw([escape(answer.columns[number]) for number in order], lines)
+    typer.echo(f"{len(answer.rows)} rows{f'; there are more: --limit {limit * 10}' if answer.cut else ''}")
 
 
-def demanded(max_age: str, min_position: str, source: str, wait: str) -> Demand:
+def demanded(max_age: str | None, min_position: str | None, source: str, wait: str) -> Demand:
     """Read the options that say how fresh an answer must be.
 
     :raises HeadraceError: When one of them cannot be read.
     """
     try:
-        position = parse_position(min_position) if min_position else ()
+        position = () if min_position is None else parse_position(min_position)
     except ValueError:
         detail = f"{min_position!r} is not a position"
         raise HeadraceError(detail, "take one that `headrace table` shows, or an LSN such as 0/16B3748") from None
-    return Demand(millis(max_age) if max_age else None, source, position, millis(wait) / 1000)
+    return Demand(None if max_age is None else millis(max_age), source, position, millis(wait) / 1000)
 
 
 def millis(text: str) -> int:
@@ -147,8 +153,6 @@ def _list(tables: LiveTables, as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
-
-    from serving.render import span
 
     drawn = Table("live table", "rows", "deletes held", "newest change", box=None, header_style="bold")
     for name in names:
@@ -196,37 +200,63 @@ def _write(row: dict[str, Any]) -> None:
 
 
 def _print_rows(found: list[LiveRow], columns: list[str], limit: int) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
-
-    from serving.render import span
 
     if not columns:
         columns = list(dict.fromkeys(column for row in found for column in (*row.key, *(row.row or {}))))
-    drawn = Table(*(escape(column) for column in columns), "age", "position", box=None, header_style="bold")
     now = system_clock()
+    lines = []
     for row in found:
+        cells = [_cell(row, column) for column in columns]
         if row.unknown_since is not None:
-            cells = [escape(_shown(row.key[column])) if column in row.key else "[dim]?[/]" for column in columns]
             age = f"[yellow]unknown since {span(max(0, now - row.unknown_since))}[/]"
         else:
-            image = row.row or {}
-            cells = ["[dim]?[/]" if column in row.unknown else escape(_shown(image.get(column))) for column in columns]
             age = span(max(0, now - row.as_of)) + (" [yellow]delete held[/]" if row.held else "")
-        drawn.add_row(*cells, age, position_text(row.position))
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(drawn)
-    console.print(
-        f"[dim]{len(found)} rows{f'; more with --limit, {limit} asked for' if len(found) == limit else ''}[/]"
-    )
+        lines.append([*cells, age, position_text(row.position)])
+    _draw([*map(escape, columns), "age", "position"], lines)
+    more = f"; there may be more: --limit {limit * 10}" if len(found) == limit else ""
+    typer.echo(f"{len(found)} rows{more}")
+
+
+def _cell(row: LiveRow, column: str) -> str:
+    from rich.markup import escape
+
+    image = row.key if row.unknown_since is not None else row.row or {}
+    if column in row.unknown or (row.unknown_since is not None and column not in row.key):
+        return "[dim]?[/]"
+    return escape(_shown(image.get(column)))
+
+
+def _draw(columns: list[str], lines: list[list[str]]) -> None:
+    """Draw lines under each other where they fit the terminal, else each as a list of its columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+    widths = [max(Text.from_markup(cell).cell_len for cell in cells) for cells in zip(columns, *lines, strict=True)]
+    if not lines or sum(widths) + 2 * len(widths) <= console.width:
+        drawn = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for line in lines:
+            drawn.add_row(*line)
+        console.print(drawn)
+        return
+    for number, line in enumerate(lines, 1):
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold", max_width=max(12, console.width // 3))
+        grid.add_column(overflow="fold")
+        for column, cell in zip(columns, line, strict=True):
+            grid.add_row(column, cell)
+        console.rule(f"row {number}", align="left", style="dim")
+        console.print(grid)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        # A value is no command to the terminal.
+        return "".join(letter if letter.isprintable() else "\ufffd" for letter in value)
     import msgspec
 
     return msgspec.json.Encoder(decimal_format="number").encode(value).decode()

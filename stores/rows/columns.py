@@ -15,6 +15,11 @@ from events.changes import Kind, Sighting
 COLUMNS = "columns"
 """Kind of facts that hold `Seen` as JSON, by live table."""
 
+MOST_KINDS = 4_000
+"""Columns of a table that are remembered, each kind of values counted: rows that are really maps have no end of them.
+What is not remembered is stored all the same; it has no column in SQL."""
+LONGEST_NAME = 1_000
+
 AnyKind = Kind | Literal["mixed"]
 
 _WIDENS: dict[frozenset[str], AnyKind] = {
@@ -73,6 +78,8 @@ def joined(seen: Seen | None, sighting: Sighting) -> Seen:
     spans = {(kind.column, kind.kind): (kind.first, kind.last) for kind in seen.kinds} if seen else {}
     first, last = (seen.first, seen.last) if seen else (sighting.first, sighting.last)
     for key, (begin, end) in sighting.columns.items():
+        if key not in spans and (len(spans) >= MOST_KINDS or len(key[0]) > LONGEST_NAME):
+            continue
         known = spans.get(key, (begin, end))
         spans[key] = min(begin, known[0]), max(end, known[1])
     kinds = tuple(SeenKind(column, kind, *span) for (column, kind), span in spans.items())

@@ -25,6 +25,9 @@ from stores.sink import EpochWriter
 
 logger = logging.getLogger(__name__)
 
+MADE = "made"
+"""Kind of facts that hold, by live table, the source and the table that it is made of."""
+
 Item: TypeAlias = "Change | Truncation | Sighting | Decision"
 
 
@@ -127,6 +130,22 @@ class RowIntake(EpochWriter[Item]):
             }
             for table in self._tables.values():
                 table.expose()
+            self._note_made()
+
+    def _note_made(self) -> None:
+        """Note of what each live table is made, and tell of those that have missed what was read before."""
+        known = self._writer.facts(MADE)
+        made = {live.name: msgspec.json.encode((live.source, live.table)) for live in self._settings.live}
+        for name, source in made.items():
+            if self._applied and known.get(name) != source:
+                said = "is made of another table than before" if name in known else "has been added"
+                logger.warning(
+                    "the live table %r %s: events that were read before are not in it; to read them again, stop the "
+                    "flow and remove the store and the recovery folder",
+                    name,
+                    said,
+                )
+        self._writer.note(MADE, {name: source for name, source in made.items() if known.get(name) != source})
 
     def _mend(self) -> None:
         if self._torn:

@@ -41,7 +41,8 @@ _TOKEN = re.compile(
 _TEXTS = {"escaped", "string"}
 _READING = {"select", "with", "values", "table", "("}
 _UNSEEN = {
-    "current_role", "current_user", "session_user", "system_user", "operator", "regclass", "regcollation", "regconfig",
+    "current_catalog", "current_role", "current_schema", "current_user", "information_schema", "operator",
+    "session_user", "system_user", "user", "regclass", "regcollation", "regconfig",
     "regdictionary", "regnamespace", "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype",
 }  # fmt: skip
 STABLE = frozenset({
@@ -64,7 +65,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     :arg functions: Functions that are not let through, of PostgreSQL's and in our schema.
     :arg attributes: Those of them that take one argument: `x.f` calls `f` where `x` has no such column.
-    :arg tables: Tables of our schema that are not views.
+    :arg tables: Tables of our schema that are not views, and everything in PostgreSQL's own catalog: behind its views
+        stand functions.
     """
 
     functions: Set[str]
@@ -77,7 +79,8 @@ SURROUNDINGS = """WITH unsafe AS (SELECT proname::text AS name, 1 BETWEEN pronar
         OR pronamespace = to_regnamespace(quote_ident(%(schema)s)))
     SELECT (SELECT array_agg(name) FROM unsafe), (SELECT array_agg(name) FROM unsafe WHERE one),
         (SELECT array_agg(relname::text) FROM pg_class
-            WHERE relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND relkind <> 'v')"""
+            WHERE relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND relkind <> 'v'
+            OR relnamespace = 'pg_catalog'::regnamespace)"""
 
 
 def surroundings(row: tuple[Any, ...] | None) -> Surroundings:
@@ -133,6 +136,9 @@ def check_plan(plan: Any, schema: str, around: Surroundings) -> None:
         live = plan.get("Schema") == schema and name in around.tables and str(name).startswith("row_")
         if name is not None and not live:
             _reject(f"{name} is not a live table")
+        for function in (plan.get("Function Name"), plan.get("Table Function Name")):
+            if function is not None and (plan.get("Schema") != "pg_catalog" or function in around.functions):
+                _reject(f"{function} cannot be used here")
         plan = list(plan.values())
     if isinstance(plan, list):
         for part in plan:

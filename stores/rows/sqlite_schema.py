@@ -139,10 +139,11 @@ def view_columns(names: Iterable[str]) -> dict[str, str]:
     """Return for the columns of rows what they are called in the view.
 
     SQLite does not tell upper case from lower in names. A column whose name another one has already, or the view
-    itself, gets a number: `Id` becomes `Id_2` beside `id`.
+    itself, gets a number: `Id` becomes `Id_2` beside `id`. So does one called `true` or `false`: SQLite takes that for
+    the value, even in quotes.
     """
     shown: dict[str, str] = {}
-    taken = {_folded(name) for name in OURS}
+    taken = {_folded(name) for name in (*OURS, "true", "false")}
     for name in names:
         if len(shown) == _VIEW_COLUMNS:
             break

@@ -18,6 +18,7 @@ rows = 10
 
 [[tables.streams]]
 name = "ops"
+format = "headrace"
 
 [[tables.live]]
 name = "flights"
@@ -132,6 +133,21 @@ def test_discarded_deletes_leave_the_rows_as_they_were(home: Home) -> None:
         append(home, change(1, 101, op="delete", time=NOON), change(2, 200, op="delete", time=NOON + 120_000))
         wait_until(lambda: 2 not in rows(home, "flights", "--limit", "100"), "a delete that is meant")
         assert 1 in rows(home, "flights", "--limit", "100")
+
+
+def test_whole_records_are_appended_as_they_are(home: Home) -> None:
+    row = {"key": {"id": 9}, "value": change(9, 1, fare=0.1), "time": NOON, "headers": {"trace": "7"}}
+    deletion = {"key": {"table": "flights", "key": {"id": 9}}, "value": None}
+    lines = json.dumps(row) + "\n" + json.dumps({**row, "key": {"id": 8}, "value": change(8, 2)}) + "\n"
+    assert "2 events" in home.headrace("log", "append", "ops", "--records", stdin=lines).stdout
+    with Running(home, "tables"):
+        wait_until(lambda: set(rows(home, "flights")) == {8, 9}, "both flights")
+        assert "1 events" in home.headrace("log", "append", "ops", "--records", stdin=json.dumps(deletion)).stdout
+        wait_until(lambda: set(rows(home, "flights")) == {8}, "the delete by a tombstone")
+    for line in ("{}", "flight;9", '{"key": 1}'):
+        refused = home.headrace("log", "append", "ops", "--records", stdin=line)
+        assert refused.returncode == 1
+        assert "line 1 is not a JSON object with" in refused.stderr
 
 
 def test_the_history_of_the_columns_is_listed(home: Home) -> None:

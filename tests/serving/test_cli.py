@@ -97,7 +97,7 @@ def test_a_replayed_fixture_can_be_looked_at_and_searched(home: Home) -> None:
     streams = Path(__file__).parents[2] / "fixtures" / "streams"
     ended = home.headrace("replay", "knowledge", str(streams), "--data-dir", "replayed")
     assert ended.returncode == 0
-    assert "HEADRACE_DATA_DIR=replayed HEADRACE_CONFIG=" in ended.stdout
+    assert "HEADRACE_DATA_DIR=replayed HEADRACE_LOG__DIR=" in ended.stdout
     assert "headrace status" in ended.stdout
     (home.path / "headrace.toml").write_text('data_dir = "replayed"\n')
     assert home.found("luggage")

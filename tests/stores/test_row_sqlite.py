@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.errors import RejectedError, StoreError
@@ -269,6 +269,7 @@ def _digits(value: Any) -> Any:
 
 
 @given(image=st.dictionaries(_texts, _texts | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=6))
+@example(image={"true": 1, "false": "x", "null": 2})
 def test_no_name_and_no_value_can_say_anything_in_sql(
     tmp_path_factory: pytest.TempPathFactory, image: dict[str, Any]
 ) -> None:

@@ -115,7 +115,7 @@ def sql(
     order = sorted(range(len(answer.columns)), key=lambda number: answer.columns[number] in PROVENANCE)
     lines = [[escape(_shown(row[number])) for number in order] for row in answer.rows]
     _draw([escape(answer.columns[number]) for number in order], lines)
-    typer.echo(f"{len(answer.rows)} rows{f'; there are more: --limit {limit * 10}' if answer.cut else ''}")
+    typer.echo(f"{_count(len(answer.rows))}{f'; there are more: --limit {limit * 10}' if answer.cut else ''}")
 
 
 def demanded(max_age: str | None, min_position: str | None, source: str, wait: str) -> Demand:
@@ -170,20 +170,18 @@ def _schema(tables: LiveTables, name: str, as_json: bool) -> None:
             absent = None if column.absent_since is None else to_iso(column.absent_since)
             _write({"column": column.column, "kind": column.kind, "seen": seen, "absent_since": absent})
         return
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    drawn = Table("column", "kind", "first seen", "last seen", "as", box=None, header_style="bold")
+    lines = []
     for column in columns:
-        kinds = ", ".join(f"{kind.kind} from {to_iso(kind.first)}" for kind in column.seen)
-        last = (
-            f"[yellow]{to_iso(column.last)}, absent since[/]"
-            if column.absent_since is not None
-            else to_iso(column.last)
-        )
-        drawn.add_row(escape(column.column), column.kind, to_iso(column.first), last, kinds)
-    Console().print(drawn)
+        kinds = ", ".join(f"{kind.kind} from {_moment(kind.first)}" for kind in column.seen)
+        last = _moment(column.last) + ("" if column.absent_since is None else " [yellow]absent since[/]")
+        lines.append([escape(column.column), column.kind, _moment(column.first), last, kinds])
+    _draw(["column", "kind", "first seen", "last seen", "as"], lines)
+
+
+def _moment(millis: int) -> str:
+    return to_iso(millis)[:19].replace("T", " ")
 
 
 def _print_json(found: list[LiveRow]) -> None:
@@ -215,7 +213,11 @@ def _print_rows(found: list[LiveRow], columns: list[str], limit: int) -> None:
         lines.append([*cells, age, position_text(row.position)])
     _draw([*map(escape, columns), "age", "position"], lines)
     more = f"; there may be more: --limit {limit * 10}" if len(found) == limit else ""
-    typer.echo(f"{len(found)} rows{more}")
+    typer.echo(f"{_count(len(found))}{more}")
+
+
+def _count(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"
 
 
 def _cell(row: LiveRow, column: str) -> str:

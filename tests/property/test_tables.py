@@ -46,7 +46,15 @@ from tests.property.changes_model import (
     row_key,
 )
 
-LIVE_TABLES = TablesSettings(
+
+class ByLastPart(TablesSettings):
+    """The live tables, whatever schema or database a format puts before their names."""
+
+    def live_of(self, source: str, table: str) -> LiveTableSettings | None:
+        return super().live_of(source, table.rpartition(".")[2])
+
+
+LIVE_TABLES = ByLastPart(
     live=(LiveTableSettings(name="flights", table="flights"), LiveTableSettings(name="seats", table="seats")),
     guard=GuardSettings(share=1),
 )

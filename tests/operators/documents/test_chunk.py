@@ -19,7 +19,7 @@ from operators.documents.markdown import blocks, sections
 from operators.documents.parse import ParsedDocument
 from operators.documents.sentences import sentence_spans
 
-HISTORY = Path(__file__).parents[3] / "shared/data/dochist_fastapi_en"
+HISTORY = Path(__file__).parents[4] / "shared/data/dochist_fastapi_en"
 realdata = pytest.mark.realdata
 needs_history = pytest.mark.skipif(not HISTORY.is_dir(), reason=f"no document history at {HISTORY}")
 

@@ -24,7 +24,6 @@ from stores.settings import ChangeStreamSettings, TablesSettings
 MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""
 
-
 LONG_NAME = 200
 KEY_BYTES = 2_000
 """Of a primary key, as canonical JSON: every database's index holds it then."""
@@ -81,7 +80,6 @@ class Decoding:
         dead: list[DeadLetter] = []
         positions: dict[str, Position] = {}
         sightings = Sightings()
-
         wanted = self._wanted
 
         def work(record: LogRecord) -> Sequence[Change | Truncation]:

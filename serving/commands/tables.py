@@ -63,6 +63,9 @@ def table(
     tables = LiveTables.of(load())
     demand = demanded(max_age, min_position, source, wait)
     if not name:
+        if where or columns or order or schema or max_age is not None or min_position is not None:
+            detail = "it is not clear of which table"
+            raise HeadraceError(detail, f"name one of: {', '.join(tables.names()) or 'none is configured'}")
         _list(tables, as_json)
         return
     if schema:

@@ -150,6 +150,19 @@ def test_whole_records_are_appended_as_they_are(home: Home) -> None:
         assert "line 1 is not a JSON object with" in refused.stderr
 
 
+def test_a_second_run_is_refused_and_spoils_nothing(home: Home) -> None:
+    append(home, change(1, 1, status="planned"))
+    with Running(home, "tables"):
+        wait_until(lambda: rows(home, "flights"), "the flight")
+        second = home.headrace("run", "tables")
+        assert second.returncode == 1
+        assert "has a writer already" in second.stderr
+        assert "Traceback" not in second.stderr
+    append(home, change(1, 2, status="late"))
+    with Running(home, "tables"):
+        wait_until(lambda: rows(home, "flights", "--where", "status=late"), "the change after the restart")
+
+
 def test_the_history_of_the_columns_is_listed(home: Home) -> None:
     append(home, change(1, 1, gate=4), change(2, 2, gate="B4"), change(3, 3, gate=None, notes="late"))
     with Running(home, "tables"):
@@ -163,6 +176,8 @@ def test_the_history_of_the_columns_is_listed(home: Home) -> None:
     [
         (("table", "fligts"), "there is no live table 'fligts'"),
         (("table", "flights", "--where", "status"), "'status' is not a condition"),
+        (("table", "flights", "--min-position", ""), "'' is not a position"),
+        (("table", "flights", "--max-age", ""), "'' is not a time span"),
         (("table", "flights", "--max-age", "soon"), "'soon' is not a time span"),
         (("table", "flights", "--min-position", "x/y"), "'x/y' is not a position"),
         (("run", "tables", "--folder", "docs"), "reads no folders"),

@@ -17,9 +17,10 @@ from typing_extensions import override
 
 from events.changes import Standing, pack_position, position_text
 from events.clock import Clock
+from stores.lock import WriterLock
 from stores.rows import sqlite_schema as schema
 from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
-from stores.rows.sqlite_file import WriterLock, explained, open_for_writing
+from stores.rows.sqlite_file import explained, open_for_writing
 from stores.rows.sqlite_row import KNOWN, known_row, stored_row, values
 
 _ROW = ", ".join(schema.COLUMNS)
@@ -36,7 +37,7 @@ class SqliteRows(RowWriter):
     def __init__(self, path: Path, clock: Clock, identity: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
         self._path = path
         self._within = False
-        self._lock: WriterLock | None = WriterLock(path)
+        self._lock: WriterLock | None = WriterLock(path.with_name(f"{path.name}.lock"), f"the row store {path}")
         try:
             self._db = open_for_writing(path, identity, clock())
             self._tables = self._made()

@@ -5,7 +5,6 @@ A lock beside the file makes the writer the only one, over all processes, for as
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,33 +34,6 @@ def _hint(error: sqlite3.DatabaseError) -> str:
     if type(error) is sqlite3.DatabaseError:
         return "the file is damaged or of another kind: restore it, or move it aside and run the flow from the start"
     return "see that the disk has space and the file can be read and written, then start again"
-
-
-class WriterLock:
-    """Makes this process the only writer of the store at `path`.
-
-    :raises StoreError: When another one is, naming its process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import fcntl
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock")
-        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            holder = lock.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-            detail = f"the row store {path} has a writer already: process {holder}"
-            raise StoreError(detail, "stop that flow first; a store has one writer") from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-
-    def close(self) -> None:
-        """Let the next writer in."""
-        os.close(self._descriptor)
 
 
 def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> sqlite3.Connection:

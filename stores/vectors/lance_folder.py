@@ -121,32 +121,3 @@ def drop_others(database: DBConnection, active: str) -> None:
     for name in database.list_tables().tables:
         if name != active:
             database.drop_table(name)
-
-
-class WriterLock:
-    """Makes this process the only writer of the store in `folder`, until it is closed or the process ends.
-
-    Not when it is merely forgotten: maintenance may still be at work.
-
-    :raises StoreError: When another one writes the store, naming its process.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        import fcntl
-
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "writer.lock"
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            holder = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-            detail = f"the vector store in {folder} has a writer already: process {holder}"
-            raise StoreError(detail, "stop that flow first; a store has one writer") from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-
-    def close(self) -> None:
-        """Let go of the store."""
-        os.close(self._descriptor)

@@ -15,8 +15,8 @@ import msgspec
 
 from events.errors import StoreError
 from stores.embedders.base import Model
+from stores.lock import WriterLock
 from stores.vectors.lance_folder import (
-    WriterLock,
     connect,
     create_table,
     drop_others,
@@ -53,7 +53,7 @@ def reindex(
     if store is None:
         detail = f"there is no vector store in {path}"
         raise StoreError(detail, "run the knowledge flow; it makes one")
-    with contextlib.closing(WriterLock(path)):
+    with contextlib.closing(WriterLock(path / "writer.lock", f"the vector store in {path}")):
         # Nobody else can replace it from here on.
         store = read_store(path) or store
         database = connect(path)

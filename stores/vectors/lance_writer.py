@@ -21,10 +21,10 @@ from events.documents import DocumentUpdate
 from events.errors import StoreError
 from events.log import Applied, Mark
 from stores.embedders.base import Model
+from stores.lock import WriterLock
 from stores.vectors.base import VectorWriter, WriteReport
 from stores.vectors.lance_folder import (
     Store,
-    WriterLock,
     check_model,
     connect,
     create_table,
@@ -95,7 +95,7 @@ class LanceWriter(VectorWriter):
         self._clock = clock
         self._writing = threading.Lock()
         with contextlib.ExitStack() as resources:
-            resources.callback(WriterLock(path).close)
+            resources.callback(WriterLock(path / "writer.lock", f"the vector store in {path}").close)
             self._store, empty = _open_store(path, model, new_id)
             database = connect(path)
             drop_others(database, self._store.table)

@@ -19,7 +19,8 @@ from operators.changes.rules import Decode, StreamRules, TableRules
 from operators.changes.sighting import Sightings
 from operators.changes.values import encoding
 from stores.log.source import LogBatch
-from stores.settings import ChangeStreamSettings, TablesSettings
+from stores.sections import ChangeStreamSettings
+from stores.settings import TablesSettings
 
 MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +19,16 @@ from pydantic_settings import (
 )
 
 from events.errors import SettingsError
+from stores.profile_settings import ProfilesSettings
+from stores.sections import (
+    ChangesSettings,
+    ChangeTableSettings,
+    Section,
+    checked_name,
+    checked_table,
+    refuse_twins,
+    table_of,
+)
 
 FLOWS = ("knowledge", "tables")
 """All flows, each a module of `dataflows`."""
@@ -28,13 +37,6 @@ PREFIX = "HEADRACE_"
 _OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA"}
 _AGES = 36_500 * 86_400
 """A hundred years in seconds: for ever, and no number overflows."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
-
-
-class Section(BaseModel):
-    """A table of `headrace.toml`: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LogSettings(Section):
@@ -136,46 +138,13 @@ class RowSettings(Section):
         return self
 
 
-class ChangeStreamSettings(Section):
-    """`[[tables.streams]]`: one stream of change events."""
-
-    name: str = Field(description="name of the stream on the log")
-    format: Literal["auto", "debezium", "debezium-flat", "dms", "dynamodb", "maxwell", "headrace"] = Field(
-        "auto", description="how its events are written; `auto` looks at each"
-    )
-    source: str = Field("", description="name of the source; default: what the events say, else the stream's name")
-    generation: int = Field(
-        0, ge=0, le=2**31, description="raise it when the source's positions begin anew, as after a restored backup"
-    )
-    table: str = Field("", description="table of events that do not name one")
-    tombstones: Literal["auto", "ignore", "delete"] = Field(
-        "auto", description="what a record without a value is: nothing, or a delete; `auto`: what the format says"
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _named(cls, value: str) -> str:
-        return checked_name(value)
-
-
-class LiveTableSettings(Section):
+class LiveTableSettings(ChangeTableSettings):
     """`[[tables.live]]`: one live table."""
 
-    name: str = Field(description="its name here: lower-case letters, digits and underscores")
-    table: str = Field(description="the table as its source names it, such as `public.flights`")
-    source: str = Field("", description="take it from this source only; default: from any")
-    key: tuple[str, ...] = Field((), description="columns of its primary key, where events do not name them")
-    initiator: str = Field("", description="column that holds who changed the row")
-    columns: dict[str, str] = Field({}, description="encodings that events do not tell, by column: `date-days`, ...")
     ttl_seconds: float | None = Field(
         None, gt=0, le=_AGES, allow_inf_nan=False, description="age from which on a row answers unknown"
     )
     index: tuple[str, ...] = Field((), description="columns by which rows are looked up often")
-
-    @field_validator("name")
-    @classmethod
-    def _named(cls, value: str) -> str:
-        return checked_table(value)
 
 
 class GuardSettings(Section):
@@ -190,74 +159,20 @@ class GuardSettings(Section):
     rows: int = Field(100, ge=1, description="fewer deletes than this in a window are never held back")
 
 
-class TablesSettings(Section):
-    """`[tables]`: the tables flow."""
+class TablesSettings(ChangesSettings):
+    """`[tables]`: the tables flow; `[[tables.streams]]` say where changes come from."""
 
-    streams: tuple[ChangeStreamSettings, ...] = Field((), description="`[[tables.streams]]`: where changes come from")
     live: tuple[LiveTableSettings, ...] = Field((), description="`[[tables.live]]`: the live tables")
-    others: Literal["reject", "ignore"] = Field(
-        "reject", description="events of tables that are not live: dead letters, or passed over"
-    )
     guard: GuardSettings = GuardSettings()
-    batch_size: int = Field(1000, ge=1, le=100_000, description="events that are decoded and stored at once")
-    max_event_bytes: int = Field(10 * 2**20, ge=1024, description="larger events become dead letters")
-    tombstone_days: float = Field(
-        7.0, gt=0, le=36_500, allow_inf_nan=False, description="event time for which deletes are remembered"
-    )
-    heartbeat_seconds: float = Field(
-        1.0, gt=0, le=3600, allow_inf_nan=False, description="how often an idle stream confirms that it is idle"
-    )
 
     @model_validator(mode="after")
     def _distinct(self) -> TablesSettings:
-        for what, names in (
-            ("streams", [stream.name for stream in self.streams]),
-            ("live tables", [live.name for live in self.live]),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                message = f"two {what} are named {twice[0]!r}; give each its own name"
-                raise ValueError(message)
-        taken = [(live.source, live.table) for live in self.live]
-        twice_taken = sorted({table for source, table in taken if taken.count((source, table)) > 1})
-        if twice_taken:
-            message = f"two live tables are made of {twice_taken[0]!r}; one is enough"
-            raise ValueError(message)
+        refuse_twins(self.streams, self.live, "live tables")
         return self
 
     def live_of(self, source: str, table: str) -> LiveTableSettings | None:
         """Return the live table that is made of `table` of `source`; one that names the source goes first."""
-        for wanted in ((source, table), ("", table)):
-            for live in self.live:
-                if (live.source, live.table) == wanted:
-                    return live
-        return None
-
-
-_TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_OURS = ("headrace_", "row_", "sqlite_", "pg_")
-
-
-def checked_table(value: str) -> str:
-    """Return `value` if it can name a live table.
-
-    :raises ValueError: When it has other than lower-case letters, digits and underscores, or begins as ours do.
-    """
-    if not _TABLE.fullmatch(value) or value.startswith(_OURS):
-        message = f"{value!r} cannot name a table; use lower-case letters, digits and '_', not beginning with {_OURS}"
-        raise ValueError(message)
-    return value
-
-
-def checked_name(value: str) -> str:
-    """Return `value` if it can name a source or a stream.
-
-    :raises ValueError: When it has other than lower-case letters, digits, dot, dash and underscore, or over 200.
-    """
-    if not _NAME.fullmatch(value):
-        message = f"{value!r} is not a name; use lower-case letters, digits, '.', '-' and '_'"
-        raise ValueError(message)
-    return value
+        return table_of(self.live, source, table)
 
 
 class Settings(BaseSettings):
@@ -278,6 +193,7 @@ class Settings(BaseSettings):
     knowledge: KnowledgeSettings = KnowledgeSettings()
     rows: RowSettings = RowSettings()
     tables: TablesSettings = TablesSettings()
+    profiles: ProfilesSettings = ProfilesSettings()
 
     @property
     def log_dir(self) -> Path:
@@ -298,6 +214,21 @@ class Settings(BaseSettings):
     def tables_path(self) -> Path:
         """File of the live tables, where SQLite keeps them."""
         return self.data_dir / "tables.sqlite3"
+
+    @property
+    def profiles_path(self) -> Path:
+        """File of the profiles, where SQLite keeps them."""
+        return self.data_dir / "profiles.sqlite3"
+
+    @property
+    def identity_dir(self) -> Path:
+        """Folder of the identity graphs' journals."""
+        return self.data_dir / "identity"
+
+    @property
+    def erasures_path(self) -> Path:
+        """File that remembers, by fingerprints only, who has been erased."""
+        return self.data_dir / "erasures.json"
 
     @property
     def dead_letters_path(self) -> Path:

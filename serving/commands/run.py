@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from events.errors import HeadraceError, SettingsError
-from stores.settings import FLOWS, Settings, checked_name, load
+from stores.sections import checked_name
+from stores.settings import FLOWS, Settings, load
 
 RECOVERY_PARTITIONS = 16
 CONFIG = "headrace.toml"

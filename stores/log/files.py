@@ -18,7 +18,7 @@ from stores.log.base import Log
 from stores.log.reading import PartitionReader
 from stores.log.segments import Segment
 from stores.log.writing import StreamWriter
-from stores.settings import checked_name
+from stores.sections import checked_name
 
 _HINTS = {
     errno.ENOSPC: "free some space on the disk, then append again",

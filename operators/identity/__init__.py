@@ -1,0 +1,1 @@
+"""Who is who: identifiers found in rows, and persons resolved on a graph of them."""

@@ -1,0 +1,1 @@
+"""Profiles: what a person's rows and activities come to."""

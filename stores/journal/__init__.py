@@ -1,0 +1,1 @@
+"""Journals of identity graphs: every state since an hour ago."""

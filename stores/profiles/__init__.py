@@ -1,0 +1,1 @@
+"""The row store of profiles: records, persons, activities, and what is found by them."""

@@ -11,16 +11,16 @@ import msgspec
 
 from events.changes import Change, Decision, Position, Sighting, Truncation
 from events.dead_letters import DeadLetter
-from events.errors import RejectedError, SettingsError
+from events.erasure import ERASED, Erased, Erasure
+from events.errors import RejectedError
 from events.log import LogRecord, Mark, control_stream, original_of, replay_stream
 from operators.attempt import try_each
+from operators.changes.configure import check_encodings, stream_rules
 from operators.changes.decode import decoder
-from operators.changes.rules import Decode, StreamRules, TableRules
+from operators.changes.rules import Decode
 from operators.changes.sighting import Sightings
-from operators.changes.values import encoding
 from stores.log.source import LogBatch
-from stores.sections import ChangeStreamSettings
-from stores.settings import TablesSettings
+from stores.sections import ChangesSettings, ChangeTableSettings, table_of
 
 MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""
@@ -35,12 +35,12 @@ LONG_KEY = KEY_BYTES // 4
 class DecodedBatch(msgspec.Struct):
     """What one batch of the log holds.
 
-    :arg rows: In the log's order.
+    :arg rows: In the log's order; of an erasure the records that it names.
     :arg others: What goes to the store beside them; the mark last.
     """
 
-    rows: list[Change | Truncation]
-    others: list[Sighting | Decision | Mark]
+    rows: list[Change | Truncation | Erased]
+    others: list[Sighting | Decision | Erasure | Mark]
     dead: list[DeadLetter]
 
 
@@ -48,14 +48,28 @@ class Decoding:
     """Decodes batches of all streams of a flow.
 
     :arg flow: Name of the flow; its replay and control streams are read as such.
+    :arg section: Where the tables stand in the settings, such as `tables.live`.
+    :arg barred: Tells which changes are of somebody who has been erased: they are passed over.
     :raises SettingsError: When a column's encoding is unknown.
     """
 
-    def __init__(self, flow: str, tables: TablesSettings) -> None:
+    def __init__(
+        self,
+        flow: str,
+        section: str,
+        settings: ChangesSettings,
+        tables: Sequence[ChangeTableSettings],
+        barred: Callable[[Change], bool] | None = None,
+    ) -> None:
         self._flow = flow
+        self._section = section
+        self._settings = settings
         self._tables = tables
-        _check_encodings(tables)
-        self._decoders = {stream.name: decoder(_rules(stream, tables)) for stream in tables.streams}
+        self._barred = barred
+        check_encodings(section, tables)
+        self._decoders = {
+            stream.name: decoder(stream_rules(stream, tables, settings.max_event_bytes)) for stream in settings.streams
+        }
         self._control = control_stream(flow)
         self._replay = replay_stream(flow)
         self._wanted: dict[tuple[str, str], bool] = {}
@@ -67,23 +81,29 @@ class Decoding:
     def _batch(self, batch: LogBatch) -> DecodedBatch:
         stream = batch.mark.source
         if stream == self._control:
-            found: list[Decision | DeadLetter] = try_each(
-                self._flow, "control", batch.records, _decision, lambda record: record
-            )
-            decisions = [item for item in found if isinstance(item, Decision)]
-            return DecodedBatch([], [*decisions, batch.mark], [item for item in found if isinstance(item, DeadLetter)])
+            return self._controlled(batch)
         if stream == self._replay:
             return self._decoded(batch, self._replayed, self._original)
         return self._decoded(batch, self._decoders[stream], _itself)
 
+    def _controlled(self, batch: LogBatch) -> DecodedBatch:
+        records = [record for record in batch.records if ERASED not in record.headers]
+        found: list[Decision | Erasure | DeadLetter] = try_each(self._flow, "control", records, _control, _itself)
+        said = [item for item in found if not isinstance(item, DeadLetter)]
+        named = [record for item in said if isinstance(item, Erasure) for record in item.records]
+        dead = [item for item in found if isinstance(item, DeadLetter)]
+        return DecodedBatch([Erased(record) for record in named], [*said, batch.mark], dead)
+
     def _decoded(self, batch: LogBatch, decode: Decode, original: Callable[[LogRecord], LogRecord]) -> DecodedBatch:
-        rows: list[Change | Truncation] = []
+        rows: list[Change | Truncation | Erased] = []
         dead: list[DeadLetter] = []
         positions: dict[str, Position] = {}
         sightings = Sightings()
-        wanted = self._wanted
+        wanted, barred = self._wanted, self._barred
 
         def work(record: LogRecord) -> Sequence[Change | Truncation]:
+            if record.headers and ERASED in record.headers:
+                return ()
             found = decode(record)
             for change in found:
                 if isinstance(change, Change) and len(change.key) > LONG_KEY:
@@ -95,6 +115,8 @@ class Decoding:
         for item in try_each(self._flow, "decode", batch.records, work, original):
             if isinstance(item, DeadLetter):
                 dead.append(item)
+                continue
+            if barred is not None and isinstance(item, Change) and barred(item):
                 continue
             rows.append(item)
             if item.position > positions.get(item.source, ()):
@@ -109,7 +131,7 @@ class Decoding:
         decode = self._decoders.get(original.stream)
         if decode is None:
             msg = f"the event comes from the stream {original.stream!r}, which is not configured"
-            raise RejectedError(msg, "add it to [[tables.streams]], or discard the dead letter")
+            raise RejectedError(msg, "add it to the streams in headrace.toml, or discard the dead letter")
         return decode(original)
 
     def _original(self, record: LogRecord) -> LogRecord:
@@ -122,7 +144,7 @@ class Decoding:
             _check_names(change)
             if len(self._wanted) >= MOST_TABLES:
                 self._wanted.clear()
-            known = self._wanted[names] = self._tables.live_of(*names) is not None
+            known = self._wanted[names] = table_of(self._tables, *names) is not None
         return known
 
     def _without_others(self, found: Sequence[Change | Truncation]) -> Sequence[Change | Truncation]:
@@ -133,10 +155,11 @@ class Decoding:
         other = next((change for change in found if not self._is_wanted(change)), None)
         if other is None:
             return found
-        if self._tables.others == "reject":
+        if self._settings.others == "reject":
             msg = f"the table {other.table!r} of {other.source!r} is not configured"
-            names = ", ".join(live.table for live in self._tables.live)
-            raise RejectedError(msg, f"add it to [[tables.live]], there are: {names}; or set tables.others to 'ignore'")
+            names = ", ".join(table.table for table in self._tables)
+            hint = f"add it to [[{self._section}]], there are: {names}; or set `others` to 'ignore'"
+            raise RejectedError(msg, hint)
         return [change for change in found if self._is_wanted(change)]
 
 
@@ -151,49 +174,23 @@ def _check_key(change: Change) -> None:
     length = len(change.key.encode())
     if length > KEY_BYTES:
         msg = f"{change.table}: a primary key of {length} bytes, over the limit of {KEY_BYTES}"
-        raise RejectedError(msg, "name a shorter key in [[tables.live]]")
+        raise RejectedError(msg, "name a shorter `key` of the table in headrace.toml")
 
 
 def _itself(record: LogRecord) -> LogRecord:
     return record
 
 
-def _decision(record: LogRecord) -> Sequence[Decision]:
+class _Said(msgspec.Struct):
+    type: str = ""
+
+
+def _control(record: LogRecord) -> Sequence[Decision | Erasure]:
+    value = record.value or b""
     try:
-        return (msgspec.json.decode(record.value or b"", type=Decision),)
+        if msgspec.json.decode(value, type=_Said).type == "erasure":
+            return (msgspec.json.decode(value, type=Erasure),)
+        return (msgspec.json.decode(value, type=Decision),)
     except msgspec.DecodeError as error:
         msg = f"not a decision: {error}"
-        raise RejectedError(msg, "use `headrace held release` or `headrace held discard`") from None
-
-
-def _rules(stream: ChangeStreamSettings, tables: TablesSettings) -> StreamRules:
-    rules: dict[str, TableRules] = {}
-    # What names the source goes before what does not, as in TablesSettings.live_of.
-    for live in sorted(tables.live, key=lambda live: live.source != ""):
-        if stream.source and live.source not in {"", stream.source}:
-            continue
-        said = TableRules(live.key, live.initiator, live.columns)
-        if not stream.source and live.source and rules.get(live.table, said) != said:
-            detail = f"two live tables read {live.table!r} of different sources in different ways"
-            raise SettingsError(detail, f"give the stream {stream.name!r} its `source` in [[tables.streams]]")
-        rules[live.table] = said
-    return StreamRules(
-        stream=stream.name,
-        format=stream.format,
-        source=stream.source,
-        generation=stream.generation,
-        table=stream.table,
-        tombstones=stream.tombstones,
-        max_bytes=tables.max_event_bytes,
-        tables=rules,
-    )
-
-
-def _check_encodings(tables: TablesSettings) -> None:
-    for live in tables.live:
-        for column, name in live.columns.items():
-            try:
-                encoding(name)
-            except ValueError as error:
-                detail = f"tables.live {live.name!r}, column {column!r}: {error}"
-                raise SettingsError(detail, "correct it in headrace.toml") from None
+        raise RejectedError(msg, "use `headrace held release`, `headrace held discard` or `headrace forget`") from None

@@ -15,6 +15,7 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
+from dataflows.barred import Barred
 from dataflows.decoding import Decoding
 from dataflows.module import flow_of
 from events.alerts import Alert
@@ -24,7 +25,7 @@ from events.log import control_stream, replay_stream
 from operators.changes.order import DAY, order
 from stores.alerts import raise_alert
 from stores.dead_letters import DeadLetters
-from stores.log.choose import open_log
+from stores.log.choose import open_log, open_own_log
 from stores.log.source import LogSource
 from stores.rows.choose import open_row_reader, open_row_writer
 from stores.rows.holds import Hold
@@ -43,8 +44,9 @@ def build(settings: Settings) -> Dataflow:
 
     :raises SettingsError: When a column's encoding is unknown.
     """
-    log = open_log(settings)
-    decoding = Decoding(FLOW, settings.tables)
+    log, own_log = open_log(settings), open_own_log(settings)
+    barred = Barred(settings)
+    decoding = Decoding(FLOW, "tables.live", settings.tables, settings.tables.live, barred.change)
 
     @functools.cache
     def applied() -> dict[tuple[str, str], int]:
@@ -74,7 +76,13 @@ def build(settings: Settings) -> Dataflow:
 
     def open_intake() -> RowIntake:
         writer = open_row_writer(settings, system_clock)
-        return RowIntake(writer, settings.tables, system_clock, lambda hold: raise_alert(log, _alert(hold)))
+        return RowIntake(
+            writer,
+            settings.tables,
+            system_clock,
+            lambda hold: raise_alert(own_log, _alert(hold)),
+            barred=barred.record,
+        )
 
     arriving: Any = op.merge("arriving", ordered, others)
     op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, held, letters, log, run, status, tables, upkeep
+from serving.commands import ask, forget, held, letters, log, profile, run, status, tables, upkeep
 
 app = typer.Typer(
     name="headrace",
@@ -23,6 +23,8 @@ app = typer.Typer(
 
     Operational tables come in as change events: [bold]headrace run tables[/bold], [bold]headrace table --help[/bold].
 
+    So do customers, one profile a person: [bold]headrace run profiles[/bold], [bold]headrace profile --help[/bold].
+
     All settings can stand in headrace.toml or in HEADRACE_… variables: see [bold]headrace settings[/bold].""",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -33,6 +35,8 @@ run.register(app)
 ask.register(app)
 status.register(app)
 tables.register(app)
+profile.register(app)
+forget.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -148,6 +148,18 @@ class DeadLetters(EpochWriter[DeadLetter]):
             before = connection.total_changes
             connection.executemany("DELETE FROM dead_letters WHERE id = ?", [(id_,) for id_ in ids])
             return connection.total_changes - before
+
+    def erase(self, concerned: Callable[[DeadLetter], bool]) -> int:
+        """Remove for good the letters that are concerned, also those already handed back; return how many."""
+        if not self._path.exists():
+            return 0
+        query = f"SELECT {_COLUMNS} FROM dead_letters"  # noqa: S608  # column names only
+        with self._transaction() as connection:
+            connection.execute(_SCHEMA)
+            kept = map(_kept, connection.execute(query))
+            ids = [(one.id,) for one in kept if concerned(one.letter)]
+            connection.executemany("DELETE FROM dead_letters WHERE id = ?", ids)
+            return len(ids)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -30,7 +30,7 @@ from stores.sections import (
     table_of,
 )
 
-FLOWS = ("knowledge", "tables")
+FLOWS = ("knowledge", "tables", "profiles")
 """All flows, each a module of `dataflows`."""
 
 PREFIX = "HEADRACE_"

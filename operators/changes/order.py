@@ -1,8 +1,8 @@
 """Changes of each row in the order of their source: of every row only what is newer than all that was passed on.
 
 A change is dropped only if a store that joins by `supersedes` would ignore it as well. What is remembered may thus be
-bounded: forgetting costs a few changes passed on in vain, never a wrong row. Where no store joins, `images.py` is
-right by itself. Rows whose events have no position must come in the order of their log.
+bounded: forgetting costs a few changes passed on in vain, never a wrong row. Rows whose events have no position must
+come in the order of their log.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import ClassVar, Literal
+from typing import Literal
 
 from bytewax.dataflow import Stream, operator
 from typing_extensions import override
 
 from events.changes import Change, Position, Standing, Truncation, merged_position, supersedes
+from events.erasure import Erased
 from operators.buckets import Bucket, Entry, Snapshot, bucketed
 
 DAY = 86_400_000
@@ -46,19 +47,16 @@ class Counts:
         return sum(counter[verdict] for counter in self.tables.values())
 
 
-class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
+class OrderBucket(Bucket["Change | Truncation | Erased", "Change | Truncation"]):
     """Passes on what is newer than the newest remembered state of its row; remembers the rows that changed last.
 
     Entry of a record: position, stream, partition and offset of its newest event, event time, flags. A truncation has
     one too, under its source and table: a tombstone, kept for ever, for all records that have no entry of their own.
 
-    :arg OPEN: Flags of entries to which older changes matter.
     :arg keep: Records remembered at most. The ones with the oldest event time are forgotten, a quarter at a time.
     :arg horizon: Milliseconds of event time that deletes are remembered.
     :arg observe: Told of every event and what became of it.
     """
-
-    OPEN: ClassVar[int] = GAPS
 
     def __init__(self, keep: int = KEEP, horizon: int = 7 * DAY, observe: Observe | None = None) -> None:
         super().__init__()
@@ -68,23 +66,28 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
         self._truncations: set[str] = set()
 
     @override
-    def step(self, id_: str, value: Change | Truncation) -> Iterable[Change | Truncation]:
+    def step(self, id_: str, value: Change | Truncation | Erased) -> Iterable[Change | Truncation]:
         if isinstance(value, Truncation):
             return self._truncate(id_, value)
+        if isinstance(value, Erased):
+            self.entries.pop(id_, None)
+            return ()
         known = self.entries.get(id_)
         if known is None and self._truncations:
             known = self.entries.get(table_id(value))
         if known is None or newer(value, known):
             return self._accept(id_, value, known)
-        if known[5] & self.OPEN and not is_same(value, known):
-            return self._late(id_, value, known)
+        if known[5] & GAPS and not is_same(value, known):
+            if self._observe is not None:
+                self._observe(value, "late")
+            return (value,)
         if self._observe is not None:
             self._observe(value, "duplicate" if repeats(value, known) else "older")
         return ()
 
     @override
-    def event_time(self, value: Change | Truncation) -> int | None:
-        return value.event_time
+    def event_time(self, value: Change | Truncation | Erased) -> int | None:
+        return None if isinstance(value, Erased) else value.event_time
 
     @override
     def expired(self, entry: Entry, before: int) -> bool:
@@ -108,23 +111,6 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
             self._observe(change, "accepted")
         return (change,)
 
-    def _late(self, id_: str, change: Change, known: Entry) -> Iterable[Change | Truncation]:
-        """Take a change that is older than the newest state of its row, and may have to say something all the same."""
-        del id_, known
-        if self._observe is not None:
-            self._observe(change, "late")
-        return (change,)
-
-    def _bury(self, id_: str, truncation: Truncation, known: Entry) -> Iterable[Change]:
-        """Take a truncation that removed the row of a known record."""
-        self.entries[id_] = tombstone(truncation, merged_position(truncation.position, known[0]))
-        return ()
-
-    def _outlive(self, id_: str, truncation: Truncation, known: Entry) -> Iterable[Change]:
-        """Take a truncation that is older than the newest state of a known record."""
-        del id_, truncation, known
-        return ()
-
     def _truncate(self, id_: str, truncation: Truncation) -> Iterable[Change | Truncation]:
         # Every bucket gets a truncation, its home alone under an id: there it is counted and passed on.
         table = table_id(truncation)
@@ -136,16 +122,13 @@ class OrderBucket(Bucket[Change | Truncation, Change | Truncation]):
         if not fresh:
             return ()
         position = truncation.position if last is None else merged_position(truncation.position, last[0])
-        out: list[Change | Truncation] = []
-        for record, known in list(self.entries.items()):
+        for record, known in self.entries.items():
             # A key begins with a brace: what else begins like this is of a table with a longer name.
-            if record.startswith(table + "{"):
-                out += (self._bury if newer(truncation, known) else self._outlive)(record, truncation, known)
+            if record.startswith(table + "{") and newer(truncation, known):
+                self.entries[record] = tombstone(truncation, merged_position(truncation.position, known[0]))
         self.entries[table] = tombstone(truncation, position, TRUNCATION)
         self._truncations.add(table)
-        if id_:
-            out.append(truncation)
-        return out
+        return (truncation,) if id_ else ()
 
     def _forget(self) -> None:
         # Within a step and not after a batch: what is forgotten depends on the events, not on how they are cut.
@@ -187,12 +170,12 @@ def tombstone(truncation: Truncation, position: Position, flags: int = 0) -> Ent
     return (*place, truncation.event_time, DELETED | flags)
 
 
-def record_of(event: Change | Truncation) -> str:
-    """Return the record key of a change, or the table's part of it."""
-    return event.record if isinstance(event, Change) else table_id(event)
+def record_of(event: Change | Truncation | Erased) -> str:
+    """Return the record key of a change or an erased record, or the table's part of it."""
+    return table_id(event) if isinstance(event, Truncation) else event.record
 
 
-def concerns_all(event: Change | Truncation) -> bool:
+def concerns_all(event: Change | Truncation | Erased) -> bool:
     """Tell whether `event` may concern records of any bucket."""
     return isinstance(event, Truncation)
 
@@ -200,7 +183,7 @@ def concerns_all(event: Change | Truncation) -> bool:
 @operator
 def order(
     step_id: str,
-    up: Stream[Change | Truncation],
+    up: Stream[Change | Truncation | Erased],
     *,
     keep: int = KEEP,
     horizon: int = 7 * DAY,
@@ -209,7 +192,8 @@ def order(
     """Drop changes that are older than what has been passed on of their row, as far as that is remembered.
 
     :arg step_id: Unique ID; part of the state's schema.
-    :arg up: Changes and truncations. Those of one row keep their order if they come from one worker.
+    :arg up: Changes, truncations and erased records, of which nothing is remembered any more. Changes of one row keep
+        their order if they come from one worker.
     :arg keep: Records remembered in each bucket.
     :arg horizon: Milliseconds of event time that deletes are remembered.
     :arg observe: Told of every event and what became of it, on the worker where it happens.

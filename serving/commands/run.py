@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Run a flow until Ctrl-C: it reads what is there and then follows every change.
 
-    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables
+    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables; headrace run profiles
     """
     if folder and flow != "knowledge":
         detail = f"the flow {flow!r} reads no folders"
@@ -52,7 +52,7 @@ def run(
     _check_streams(flow)
     variables = _folder_variables(folder or [])
     arguments = ["-w", str(workers)]
-    if flow == "tables":
+    if flow != "knowledge":
         typer.echo(f"following {', '.join(_streams(flow))} into {load().data_dir}; Ctrl-C stops it", err=True)
     if recovery:
         arguments += recovery_arguments(load().data_dir / "recovery" / _known(flow))
@@ -158,11 +158,16 @@ def _check_store(flow: str, settings: Settings) -> None:
 
     :raises StoreError: When it has a writer already, or cannot be used.
     """
+    from events.clock import system_clock
+
     if flow == "tables":
-        from events.clock import system_clock
         from stores.rows.choose import open_row_writer
 
         open_row_writer(settings, system_clock).close()
+    elif flow == "profiles":
+        from stores.profiles.choose import open_profile_writer
+
+        open_profile_writer(settings, system_clock).close()
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -170,15 +175,23 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _check_streams(flow: str) -> None:
-    tables = load().tables
-    if flow == "tables" and not (tables.streams and tables.live):
-        detail = "there is nothing to do for the flow 'tables'"
-        raise HeadraceError(detail, "headrace.toml needs [[tables.streams]] and [[tables.live]]; see the README")
+    settings = load()
+    needed: dict[str, tuple[tuple[str, ...], bool]] = {
+        "tables": (("[[tables.streams]]", "[[tables.live]]"), bool(settings.tables.streams and settings.tables.live)),
+        "profiles": (
+            ("[[profiles.streams]]", "[[profiles.tables]]"),
+            bool(settings.profiles.streams and settings.profiles.realms),
+        ),
+    }
+    if flow in needed and not needed[flow][1]:
+        detail = f"there is nothing to do for the flow {flow!r}"
+        raise HeadraceError(detail, f"headrace.toml needs {' and '.join(needed[flow][0])}; see the README")
 
 
 def _streams(flow: str) -> list[str]:
     settings = load()
-    return [stream.name for stream in settings.tables.streams] if flow == "tables" else [*settings.knowledge.streams]
+    changes = {"tables": settings.tables, "profiles": settings.profiles}.get(flow)
+    return [*settings.knowledge.streams] if changes is None else [stream.name for stream in changes.streams]
 
 
 def _check_recorded(flow: str, fixture: Path) -> None:

@@ -24,18 +24,31 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     "complete" says when a source was last seen to hold nothing that is not in the store yet.
     """
     from stores.dead_letters import DeadLetters
+    from stores.profiles.choose import open_profile_reader
     from stores.rows.choose import open_row_reader
     from stores.vectors.lance_reader import LanceReader
 
     configured = load()
     reader = LanceReader(configured.vectors_dir)
-    rows = open_row_reader(configured)
+    rows, profiles = open_row_reader(configured), open_profile_reader(configured)
     documents = list(reader.documents())
+    marks = [
+        (flow, mark)
+        for flow, applied in (
+            ("knowledge", reader.applied()),
+            ("tables", rows.applied()),
+            ("profiles", profiles.applied()),
+        )
+        for mark in sorted(applied, key=lambda mark: (mark.source, mark.partition))
+    ]
+    records, persons = profiles.totals()
     seen = {
-        "marks": sorted([*reader.applied(), *rows.applied()], key=lambda mark: (mark.source, mark.partition)),
+        "marks": marks,
         "documents": len(documents),
         "pieces": sum(len(document.chunk_ids) for document in documents),
         "tables": rows.counts(),
+        "records": records,
+        "persons": persons,
         "dead_letters": DeadLetters(configured.dead_letters_path, system_clock).counts(),
     }
     if as_json:
@@ -47,6 +60,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def _print_json(seen: dict[str, Any]) -> None:
     applied = [
         {
+            "flow": flow,
             "source": mark.source,
             "partition": mark.partition,
             "offset": mark.offset,
@@ -56,13 +70,13 @@ def _print_json(seen: dict[str, Any]) -> None:
             "applied_at": to_iso(mark.applied_at),
             "positions": {source: position_text(position) for source, position in mark.positions.items()},
         }
-        for mark in seen["marks"]
+        for flow, mark in seen["marks"]
     ]
     tables = {
         name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
         for name, (live, held, newest) in seen["tables"].items()
     }
-    counts = {key: seen[key] for key in ("documents", "pieces", "dead_letters")}
+    counts = {key: seen[key] for key in ("documents", "pieces", "persons", "records", "dead_letters")}
     typer.echo(json.dumps({**counts, "tables": tables, "applied": applied}))
 
 
@@ -74,17 +88,18 @@ def _print_tables(seen: dict[str, Any], data: str) -> None:
 
     now = system_clock()
     console = Console()
-    drawn = Table("source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
-    for mark in seen["marks"]:
+    drawn = Table("flow", "source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
+    for flow, mark in seen["marks"]:
         newest = "never" if mark.event_time is None else f"{span(max(0, now - mark.event_time))} ago"
         complete = f"{span(max(0, now - mark.read_at))} ago" if mark.caught_up else "[yellow]reading[/]"
-        drawn.add_row(mark.source, mark.partition, str(mark.offset), newest, complete)
+        drawn.add_row(flow, mark.source, mark.partition, str(mark.offset), newest, complete)
     console.print(drawn)
     for name, (live, held, newest) in seen["tables"].items():
         waiting = f", [yellow]{held} of them with held deletes: `headrace held list`[/]" if held else ""
         age = "" if newest is None else f", newest change {span(max(0, now - newest))} ago"
         console.print(f"live table [bold]{name}[/]: {live + held} rows{waiting}{age}")
     letters = ", ".join(f"{count} in {flow}" for flow, count in seen["dead_letters"].items()) or "none"
+    console.print(f"{seen['persons']} persons of {seen['records']} records")
     console.print(f"{seen['documents']} documents, {seen['pieces']} pieces; dead letters waiting: {letters}")
     console.print(f"[dim]data in {data}[/]")
 

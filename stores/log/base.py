@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from events.log import LogRecord
+
+Judge = Callable[[LogRecord], "LogRecord | None"]
+"""Decides what is to be left of a record: itself if nothing is to go, None if all of it, or one with less in its key,
+value and headers."""
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """What became of the records of a stream from which something was to go.
+
+    :arg removed: How many went whole.
+    :arg reduced: How many have lost a part.
+    :arg held: How many are as they were, and stay until retention takes them.
+    """
+
+    removed: int = 0
+    reduced: int = 0
+    held: int = 0
 
 
 class Log(ABC):
@@ -64,4 +83,18 @@ class Log(ABC):
         """Remove what is wholly older than event time `newer_than` (ms since epoch); return the bytes freed.
 
         Offsets of what stays do not change. The newest segment of a partition always stays.
+        """
+
+    @abstractmethod
+    def redact(self, stream: str, judge: Judge) -> Redaction:
+        """Take out of `stream` what `judge` does not leave, in all records that are there when it begins.
+
+        Offsets stay as they are, and whoever reads or appends meanwhile goes on undisturbed. A record that went whole
+        is read as one with the header `headrace-erased` and neither key nor value, or not at all. Twice does no harm.
+
+        A log that cannot change what it holds, such as a broker's, appends a tombstone for the key of each of these
+        records, so that compaction removes them where the topic is compacted, and counts them as `held`: those are in
+        the log until its retention has passed.
+
+        :raises StoreError: When the log cannot be written to; some of the records may be redacted then.
         """

@@ -11,3 +11,13 @@ def open_log(settings: Settings) -> Log:
     """Return the log of `settings`, nothing of it opened yet."""
     log = settings.log
     return FileLog(settings.log_dir, partitions=log.partitions, segment_bytes=log.segment_bytes, fsync=log.fsync)
+
+
+def open_own_log(settings: Settings) -> Log:
+    """Return the log that a flow itself appends to, with alerts and what it has to tell.
+
+    A replay reads a recording, which is not to change: what it tells goes into its data folder.
+    """
+    if settings.mode == "replay":
+        return FileLog(settings.data_dir / "log", partitions=settings.log.partitions)
+    return open_log(settings)

@@ -14,8 +14,9 @@ from pathlib import Path
 from events.errors import RejectedError, StoreError
 from events.log import LogRecord
 from stores.log import lines, segments
-from stores.log.base import Log
+from stores.log.base import Judge, Log, Redaction
 from stores.log.reading import PartitionReader
+from stores.log.redact import plus, redact
 from stores.log.segments import Segment
 from stores.log.writing import StreamWriter
 from stores.sections import checked_name
@@ -160,6 +161,18 @@ class FileLog(Log):
         except OSError as error:
             raise _failed(folder, "remove old files of", error) from error
         return freed
+
+    def redact(self, stream: str, judge: Judge) -> Redaction:
+        """Write over what is to go, each line in its place and at its length, so that no byte of the log moves."""
+        folder = self._folder_of(stream)
+        found = Redaction()
+        try:
+            for partition in self.partitions(stream):
+                for segment in segments.chain(folder, partition):
+                    found = plus(found, redact(segment, stream, partition, judge))
+        except OSError as error:
+            raise _failed(folder, "erase in", error) from error
+        return found
 
     def _retain(self, closed: list[Segment], newer_than: int) -> int:
         freed = 0

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from events.clock import to_millis
+from events.erasure import ERASED
 from events.errors import RejectedError
 from events.log import LogRecord
 
@@ -48,6 +49,7 @@ _read_time = msgspec.json.Decoder(_Timed).decode
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 _ABSENT = b""
 _NULL = b"null"
+_ERASED_HEAD = f'{{"headers":{{"{ERASED}":""}},'.encode()
 
 
 def encode(record: LogRecord) -> bytes:
@@ -94,7 +96,23 @@ def decode(line: bytes, stream: str, partition: int, offset: int) -> LogRecord |
         time = fields.time if isinstance(fields.time, int) else _millis(fields.time)
         return LogRecord(stream, partition, offset, time, key, final, fields.headers)
     except _DAMAGE as error:
-        return broken(line, stream, partition, offset, str(error)) if line.strip() else None
+        # A line that is being erased at this moment, its end not yet blank, says nothing any more.
+        if line.startswith(_ERASED_HEAD) or not line.strip():
+            return None
+        return broken(line, stream, partition, offset, str(error))
+
+
+def erased(time: int | None, length: int) -> tuple[bytes, bytes]:
+    """Return the two parts of what stands for an erased line of so many bytes, its newline not counted.
+
+    Once the first part is in its place, readers pass over the line, whatever follows. A line too short for it is blank.
+
+    :arg time: Its event time (ms since epoch), which stays; None if it had none.
+    """
+    head = _ERASED_HEAD + f'"time":{time or 0},"value":null}}'.encode()
+    if len(head) > length:
+        return b" " * length, b""
+    return head, b" " * (length - len(head))
 
 
 def broken(line: bytes, stream: str, partition: int, offset: int, fault: str) -> LogRecord:

@@ -29,7 +29,7 @@ class ProfileLogic(Protocol):
         ...
 
     def removed(self, table: str, summary: bytes, activity: Activity) -> bytes | None:
-        """Return the summary with one activity less; None if it has to be summed up anew to be known."""
+        """Return the summary with one activity less; empty without any, None if only summing up anew can tell."""
         ...
 
     def summed(self, table: str, activities: Iterable[Activity]) -> bytes | None:

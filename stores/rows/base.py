@@ -138,6 +138,10 @@ class RowWriter(ABC):
         """
 
     @abstractmethod
+    def drop_rows(self, table: str, ids: Sequence[RowId]) -> int:
+        """Remove rows in any state without a trace; return how many there were."""
+
+    @abstractmethod
     def restate(self, table: str, old: int, state: int, begin: int, end: int) -> int:
         """Put rows in state `old` whose `as_of` lies in [begin, end) into `state`; return how many.
 

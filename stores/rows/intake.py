@@ -16,8 +16,9 @@ from typing_extensions import override
 
 from events.changes import Change, Decision, Sighting, Truncation
 from events.clock import Clock
+from events.erasure import Erasure
 from events.log import Applied, Mark
-from stores.rows.base import APPLIED, RowWriter, applied_fact, applied_of
+from stores.rows.base import APPLIED, RowId, RowWriter, applied_fact, applied_of
 from stores.rows.holds import Hold
 from stores.rows.table import Counts, TableIntake
 from stores.settings import TablesSettings
@@ -28,7 +29,14 @@ logger = logging.getLogger(__name__)
 MADE = "made"
 """Kind of facts that hold, by live table, the source and the table that it is made of."""
 
-Item: TypeAlias = "Change | Truncation | Sighting | Decision"
+ERASED = "erased"
+"""Kind of facts that hold, by id of an erasure, how many rows it has removed."""
+
+Item: TypeAlias = "Change | Truncation | Sighting | Decision | Erasure"
+
+
+class _Removed(msgspec.Struct):
+    entries: int
 
 
 class RowIntake(EpochWriter[Item]):
@@ -40,6 +48,7 @@ class RowIntake(EpochWriter[Item]):
     :arg alert: Called when deletes become held, once for each table and slice, before that is committed: after a crash
         in between it is called again.
     :arg observe: Told after each commit what became of its changes, and the marks that it noted.
+    :arg barred: Tells which records have been erased: what was under way then is not let in.
     :raises StoreError: When the store cannot be used.
     """
 
@@ -49,13 +58,16 @@ class RowIntake(EpochWriter[Item]):
         tables: TablesSettings,
         clock: Clock,
         alert: Callable[[Hold], object],
+        *,
         observe: Callable[[Counts, Sequence[Mark]], object] = lambda counts, marks: None,
+        barred: Callable[[str], bool] = lambda record: False,
     ) -> None:
         self._writer = writer
         self._settings = tables
         self._clock = clock
         self._alert = alert
         self._observe = observe
+        self._barred = barred
         self._names: dict[tuple[str, str], str | None] = {}
         self._torn = False
         self._tables: dict[str, TableIntake] = {}
@@ -74,6 +86,13 @@ class RowIntake(EpochWriter[Item]):
         counts = Counts()
         with self._commit():
             for item in items:
+                if isinstance(item, Erasure):
+                    # What came before it is to be there, so that it can go.
+                    self._take(groups, counts)
+                    self._erase(item)
+                    continue
+                if isinstance(item, Change) and self._barred(item.record):
+                    continue
                 name = self._table_of(item)
                 if name is None:
                     continue
@@ -82,8 +101,7 @@ class RowIntake(EpochWriter[Item]):
                     seen[name].see(item)
                 else:
                     groups.setdefault(name, []).append(item)
-            for name, group in groups.items():
-                self._tables[name].take(group, counts)
+            self._take(groups, counts)
             for table in seen.values():
                 table.expose()
         self._observe(counts, ())
@@ -120,6 +138,26 @@ class RowIntake(EpochWriter[Item]):
     @override
     def close(self) -> None:
         self._writer.close()
+
+    def _take(self, groups: dict[str, list[Change | Truncation | Decision]], counts: Counts) -> None:
+        for name, group in groups.items():
+            self._tables[name].take(group, counts)
+        groups.clear()
+
+    def _erase(self, erasure: Erasure) -> None:
+        """Remove the rows that an erasure names; the guard, which counts deletes, is not to notice."""
+        ids: dict[str, list[RowId]] = {}
+        for record in erasure.records:
+            source, table, key = record.split("/", 2)
+            live = self._settings.live_of(source, table)
+            if live is not None:
+                ids.setdefault(live.name, []).append((source, key))
+        gone = sum(self._writer.drop_rows(name, rows) for name, rows in ids.items())
+        noted = self._writer.facts(ERASED).get(erasure.id)
+        count = gone + (0 if noted is None else msgspec.json.decode(noted, type=_Removed).entries)
+        self._writer.note(ERASED, {erasure.id: msgspec.json.encode(_Removed(count))})
+        # What is remembered of those rows, and their number, is not so any more.
+        self._torn = True
 
     def _load(self) -> None:
         self._applied = {(mark.source, mark.partition): mark for mark in applied_of(self._writer.facts(APPLIED))}
@@ -170,7 +208,7 @@ class RowIntake(EpochWriter[Item]):
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
 
-    def _table_of(self, item: Item) -> str | None:
+    def _table_of(self, item: Change | Truncation | Sighting | Decision) -> str | None:
         if isinstance(item, Decision):
             if item.table not in self._tables:
                 logger.warning("a decision on %r is ignored: there is no such live table", item.table)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import psycopg
@@ -32,7 +32,7 @@ from stores.rows.postgres_image import (
     stored_row,
     to_text,
 )
-from stores.rows.postgres_schema import FACTS, INCOMING, row_table
+from stores.rows.postgres_schema import FACTS, INCOMING, ROWS, Layout, row_table
 from stores.rows.postgres_session import connect, told
 
 _PATIENCE_MILLIS = 2000
@@ -65,6 +65,8 @@ class PostgresRows(RowWriter):
     :arg patience_millis: How long to wait for the lock of a writer that may be about to go.
     """
 
+    layout: ClassVar[Layout] = ROWS
+
     def __init__(self, dsn: str, schema: str, *, patience_millis: int = _PATIENCE_MILLIS) -> None:
         self._schema = schema
         self._db = connect(dsn)
@@ -72,10 +74,10 @@ class PostgresRows(RowWriter):
         self._copied = False
         try:
             with told(self._db, "let the database's user create the schema, or have it made"):
-                store.take(self._db, schema, patience_millis)
+                store.take(self._db, schema, patience_millis, self.layout)
                 with self._db.transaction():
-                    store.make(self._db, schema)
-                self._identity = store.identity(self._db, schema)
+                    store.make(self._db, schema, self.layout)
+                self._identity = store.identity(self._db, schema, self.layout)
                 self._shown = store.live_tables(self._db, schema)
         except BaseException:
             self._db.close()
@@ -156,6 +158,17 @@ class PostgresRows(RowWriter):
             live = self._number(count.format(self._table(table), _SUPERSEDED), values)
             self._db.execute(change.format(self._table(table), _BURIED, _SUPERSEDED), values)
         return live
+
+    @override
+    def drop_rows(self, table: str, ids: Sequence[RowId]) -> int:
+        if table not in self._shown or not ids:
+            return 0
+        statement = SQL(
+            """DELETE FROM {} WHERE (source, key) IN (SELECT * FROM ROWS FROM
+            (json_array_elements_text(%s::json), json_array_elements_text(%s::json)) AS wanted (source, key))"""
+        ).format(self._table(table))
+        with told(self._db):
+            return self._db.execute(statement, _wanted(ids)).rowcount
 
     @override
     def restate(self, table: str, old: int, state: int, begin: int, end: int) -> int:
@@ -262,10 +275,8 @@ class PostgresRows(RowWriter):
             """SELECT {} FROM ROWS FROM (json_array_elements_text(%s::json), json_array_elements_text(%s::json))
             AS wanted (source, key) JOIN {} USING (source, key)"""
         ).format(SQL(columns), self._table(table))
-        sources = msgspec.json.encode([to_text(source) for source, _ in ids]).decode()
-        keys = msgspec.json.encode([key_text(key) for _, key in ids]).decode()
         with told(self._db):
-            return self._db.execute(query, (sources, keys)).fetchall()
+            return self._db.execute(query, _wanted(ids)).fetchall()
 
     def _number(self, query: Composed, values: Sequence[Any] | Mapping[str, Any]) -> int:
         row = self._db.execute(query, values).fetchone()
@@ -273,3 +284,10 @@ class PostgresRows(RowWriter):
 
     def _table(self, name: str) -> Identifier:
         return Identifier(self._schema, row_table(name))
+
+
+def _wanted(ids: Sequence[RowId]) -> tuple[str, str]:
+    """Return the sources and the keys of rows, each as a JSON array."""
+    sources = msgspec.json.encode([to_text(source) for source, _ in ids]).decode()
+    keys = msgspec.json.encode([key_text(key) for _, key in ids]).decode()
+    return sources, keys

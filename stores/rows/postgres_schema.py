@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from psycopg import sql
+from typing_extensions import LiteralString
 
 from stores.rows.base import HELD, LIVE, LiveTable
 from stores.rows.postgres_image import to_text
@@ -36,6 +38,23 @@ SHARED_TABLES = (
     """CREATE TABLE {schema}.headrace_facts (
         kind text COLLATE "C", name text COLLATE "C", value bytea NOT NULL, PRIMARY KEY (kind, name))""",
 )
+
+
+class Layout(NamedTuple):
+    """What a schema holds from its beginning on, and what tells it from others.
+
+    :arg name: What it is called in errors, in the plural.
+    :arg version: Each kind has versions of its own, so that none has one of another's.
+    :arg tables: The statements that make it, each with the place of the schema's name.
+    """
+
+    name: str
+    version: int
+    tables: tuple[LiteralString, ...]
+
+
+ROWS = Layout("live tables", VERSION, SHARED_TABLES)
+
 INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}) ON COMMIT DELETE ROWS"
 # `ident` is the key as a row, for when nothing else may be shown; `place` is `position` for people. `gone_at` is
 # `as_of` of rows that are not live, and null of others: an index on it stays as it is while live rows change, so that

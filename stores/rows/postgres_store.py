@@ -18,7 +18,7 @@ from stores.rows.postgres_image import from_text, to_text
 from stores.rows.postgres_session import Session
 
 
-def take(session: Session, schema: str, patience_millis: int) -> None:
+def take(session: Session, schema: str, patience_millis: int, layout: lies.Layout = lies.ROWS) -> None:
     """Make the session the one writer of the store, for as long as it lives.
 
     :arg patience_millis: How long to wait for a writer that may be about to go.
@@ -29,7 +29,7 @@ def take(session: Session, schema: str, patience_millis: int) -> None:
         session.execute(f"SET lock_timeout = {patience_millis:d}")
         session.execute("SELECT pg_advisory_lock(%s)", (int.from_bytes(number, "big", signed=True),))
     except psycopg.errors.LockNotAvailable:
-        detail = f"another writer holds the live tables in the schema {schema!r}"
+        detail = f"another writer holds the {layout.name} in the schema {schema!r}"
         raise StoreError(detail, "stop the other flow, or give this one a rows.db_schema of its own") from None
     session.execute("SET lock_timeout = 0")
     # What `applied` claims must be durable, whatever the server's default is. The only join is that of a few ids with a
@@ -37,7 +37,7 @@ def take(session: Session, schema: str, patience_millis: int) -> None:
     session.execute("SET synchronous_commit = on; SET enable_hashjoin = off; SET enable_mergejoin = off")
 
 
-def make(session: Session, schema: str) -> None:
+def make(session: Session, schema: str, layout: lies.Layout = lies.ROWS) -> None:
     """Make the store where there is none yet; part of a transaction.
 
     :raises StoreError: When the schema is not ours, or not to be written by this user.
@@ -50,24 +50,24 @@ def make(session: Session, schema: str) -> None:
     query = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
     relations = session.execute(query, (schema,)).fetchall()
     if not relations:
-        for statement in lies.SHARED_TABLES:
+        for statement in layout.tables:
             session.execute(SQL(statement).format(schema=Identifier(schema)))
         insert = SQL("INSERT INTO {} VALUES (%s, %s)").format(Identifier(schema, lies.STORE))
-        session.execute(insert, (secrets.token_hex(8), lies.VERSION))
+        session.execute(insert, (secrets.token_hex(8), layout.version))
     elif (lies.STORE,) not in relations:
         detail = f"the schema {schema!r} holds other tables than Headrace's"
         raise StoreError(detail, "choose another rows.db_schema")
     session.execute(lies.INCOMING_TABLE)
 
 
-def identity(session: Session, schema: str) -> str:
+def identity(session: Session, schema: str, layout: lies.Layout = lies.ROWS) -> str:
     """Return the id of the store.
 
-    :raises StoreError: When it was made by another version.
+    :raises StoreError: When it is of another kind or version.
     """
     row = session.execute(SQL("SELECT identity, version FROM {}").format(Identifier(schema, lies.STORE))).fetchone()
-    if row is None or row[1] != lies.VERSION:
-        detail = f"the live tables in the schema {schema!r} were made by another version"
+    if row is None or row[1] != layout.version:
+        detail = f"the schema {schema!r} holds other things than {layout.name}, or was made by another version"
         raise StoreError(detail, "use that version, or drop the schema and run the flow again from the start")
     return str(row[0])
 

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from typing_extensions import override
@@ -34,12 +34,16 @@ class SqliteRows(RowWriter):
     :arg identity: Gives a store that is made an id that no other has.
     """
 
+    layout: ClassVar[schema.Layout] = schema.ROWS
+
     def __init__(self, path: Path, clock: Clock, identity: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
         self._path = path
         self._within = False
-        self._lock: WriterLock | None = WriterLock(path.with_name(f"{path.name}.lock"), f"the row store {path}")
+        self._lock: WriterLock | None = WriterLock(
+            path.with_name(f"{path.name}.lock"), f"the {self.layout.name} {path}"
+        )
         try:
-            self._db = open_for_writing(path, identity, clock())
+            self._db = open_for_writing(path, identity, clock(), self.layout)
             self._tables = self._made()
         except BaseException:
             self._lock.close()
@@ -109,6 +113,13 @@ class SqliteRows(RowWriter):
             buried = self._db.execute(statement, {**parameters, "state": LIVE}).rowcount
             self._notice(table, event_time)
         return buried
+
+    @override
+    def drop_rows(self, table: str, ids: Sequence[RowId]) -> int:
+        if table not in self._tables or not ids:
+            return 0
+        with self._commit():
+            return self._db.executemany(schema.drop(table), ids).rowcount
 
     @override
     def restate(self, table: str, old: int, state: int, begin: int, end: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from events.errors import StoreError
-from stores.rows.sqlite_schema import APPLICATION, STORE_TABLES, VERSION
+from stores.rows.sqlite_schema import ROWS, Layout
 
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 8192
@@ -36,7 +36,9 @@ def _hint(error: sqlite3.DatabaseError) -> str:
     return "see that the disk has space and the file can be read and written, then start again"
 
 
-def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> sqlite3.Connection:
+def open_for_writing(
+    path: Path, identity: Callable[[], str], made_at: int, layout: Layout = ROWS
+) -> sqlite3.Connection:
     """Open the store, made if it is not there; only the holder of the lock may.
 
     :raises StoreError: When it is not ours or cannot be used.
@@ -45,7 +47,7 @@ def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> s
         # Isolation level None: transactions begin where the writer says so.
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            made = check(db, path)
+            made = check(db, path, layout)
             db.execute("PRAGMA journal_mode = WAL")
             # A commit outlives the process at once, a power cut only after the next checkpoint. A flow whose recovery
             # folder remembers more than the store then says so, and goes on from the store without it.
@@ -54,36 +56,36 @@ def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> s
             db.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * 4096}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             if not made:
-                _make(db, identity(), made_at)
+                _make(db, layout, identity(), made_at)
         except BaseException:
             db.close()
             raise
         return db
 
 
-def check(db: sqlite3.Connection, path: Path) -> bool:
+def check(db: sqlite3.Connection, path: Path, layout: Layout = ROWS) -> bool:
     """Return whether there is a store in the database; false if there is nothing at all.
 
     :raises StoreError: When there is something else.
     """
     if not _pragma(db, "schema_version"):
         return False
-    if _pragma(db, "application_id") != APPLICATION:
-        detail = f"{path} is a database of another kind, not a row store"
+    if _pragma(db, "application_id") != layout.application:
+        detail = f"{path} is a database of another kind, not a {layout.name}"
         raise StoreError(detail, "move it away or choose another data_dir")
-    if (version := _pragma(db, "user_version")) != VERSION:
-        detail = f"the row store {path} has layout {version}, this program reads {VERSION}"
+    if (version := _pragma(db, "user_version")) != layout.version:
+        detail = f"the {layout.name} {path} has layout {version}, this program reads {layout.version}"
         raise StoreError(detail, "use the program that wrote it, or move it aside and run the flow from the start")
     return True
 
 
-def _make(db: sqlite3.Connection, identity: str, made_at: int) -> None:
+def _make(db: sqlite3.Connection, layout: Layout, identity: str, made_at: int) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in STORE_TABLES:
+    for statement in layout.tables:
         db.execute(statement)
     db.execute("INSERT INTO headrace_store VALUES (?, ?)", (identity, made_at))
-    db.execute(f"PRAGMA application_id = {APPLICATION}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute(f"PRAGMA application_id = {layout.application}")
+    db.execute(f"PRAGMA user_version = {layout.version}")
     db.execute("COMMIT")
 
 

@@ -20,12 +20,13 @@ _HOSTILE = re.compile(r'["\\%\x00-\x1f]')
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def _real(text: str) -> float | Decimal:
+def real(text: str) -> float | Decimal:
+    """Read a number that is not whole: as a float where that has the same digits, else as a Decimal."""
     value = float(text)
     return value if repr(value) == text or _encode(value).decode() == text else Decimal(text)
 
 
-_decode = msgspec.json.Decoder(Row, float_hook=_real).decode
+_decode = msgspec.json.Decoder(Row, float_hook=real).decode
 
 
 def to_text(image: Row) -> str:
@@ -33,7 +34,7 @@ def to_text(image: Row) -> str:
     text = _encode(_named(image)).decode()
     # JSON has no word for these; the encoder writes them all the same.
     if "NaN" in text or "Infinity" in text:
-        return _encode(_finite(_named(image))).decode()
+        return _encode(finite(_named(image))).decode()
     return text
 
 
@@ -81,11 +82,12 @@ def _original(name: str) -> str:
     return unquote(name)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return `value` with all numbers that JSON has no word for as texts."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, Decimal) and not value.is_finite():
         return str(value)
     return value

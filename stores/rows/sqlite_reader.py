@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from typing_extensions import override
 
@@ -33,6 +33,8 @@ class SqliteRowReader(RowReader):
 
     :arg path: The database; an absent one is empty.
     """
+
+    layout: ClassVar[schema.Layout] = schema.ROWS
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,7 +83,7 @@ class SqliteRowReader(RowReader):
         with explained(self._path):
             db = open_for_reading(self._path) if self._path.exists() else sqlite3.connect(":memory:")
             with closing(db):
-                tables = list(_tables(db)) if check(db, self._path) else []
+                tables = list(_tables(db)) if check(db, self._path, self.layout) else []
                 return answer(db, statement, tables, rows=rows, seconds=seconds)
 
     @override
@@ -95,7 +97,7 @@ class SqliteRowReader(RowReader):
             if db is None:
                 return empty
             with _snapshot(db):
-                return run(db) if check(db, self._path) else empty
+                return run(db) if check(db, self._path, self.layout) else empty
 
     def _connection(self) -> sqlite3.Connection | None:
         try:

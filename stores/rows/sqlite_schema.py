@@ -8,6 +8,7 @@ SQLite itself, so that any tool can read them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from stores.rows.base import GONE, HELD, LiveTable
 from stores.rows.sqlite_image import json_path, member
@@ -25,6 +26,22 @@ STORE_TABLES = (
     """CREATE TABLE headrace_facts (kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID""",
 )
+
+
+class Layout(NamedTuple):
+    """What a database holds from its beginning on, and what tells it from others.
+
+    :arg name: What it is called in errors.
+    :arg tables: The statements that make it.
+    """
+
+    name: str
+    application: int
+    version: int
+    tables: tuple[str, ...]
+
+
+ROWS = Layout("row store", APPLICATION, VERSION, STORE_TABLES)
 
 STANDING_COLUMNS = ("key", "source", "state", "position", "stream", "partition", "offset", "as_of")
 COLUMNS = (*STANDING_COLUMNS, "gaps", "place", "applied_at", "initiator", "transaction_id", "image")
@@ -97,6 +114,11 @@ def bury(name: str) -> str:
         WHERE source = :source AND state = :state AND CASE
             WHEN :position <> x'' AND position <> x'' AND position <> :position THEN position < :position
             WHEN stream <> :stream OR partition <> :partition THEN 1 ELSE offset < :offset END"""  # noqa: S608
+
+
+def drop(name: str) -> str:
+    """Return the statement that removes one row, given its source and key."""
+    return f"DELETE FROM {row_table(name)} WHERE source = ? AND key = ?"  # noqa: S608  # our own names
 
 
 def restate(name: str, old: int, state: int) -> str:

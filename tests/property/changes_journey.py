@@ -40,20 +40,10 @@ class Journey:
     """Carries the records of a log through workers and buckets to a store.
 
     :arg make: Makes the empty logic of one bucket.
-    :arg loses_state: Whether a crash may cost the buckets their state: only where the store joins.
     """
 
-    def __init__(
-        self,
-        log: Log,
-        make: Callable[[], OrderBucket],
-        store: Store,
-        rng: Random,
-        *,
-        loses_state: bool = True,
-    ) -> None:
+    def __init__(self, log: Log, make: Callable[[], OrderBucket], store: Store, rng: Random) -> None:
         self._log, self._make, self._store, self._rng = log, make, store, rng
-        self._loses_state = loses_state
         self._read = [0] * len(log)
         self._buckets: dict[str, OrderBucket] = {}
         self._saved = [_Saved(list(self._read), {})]
@@ -79,8 +69,8 @@ class Journey:
 
     def _recover(self) -> None:
         # Without its own state a flow goes on at what the store says, or at the beginning of the log.
-        lost = self._loses_state and self._rng.random() < 0.4
-        at = self._rng.randrange(len(self._saved)) if self._loses_state else len(self._saved) - 1
+        lost = self._rng.random() < 0.4
+        at = self._rng.randrange(len(self._saved))
         saved = self._saved[at]
         del self._saved[at + 1 :]
         self._read = list(saved.read)

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from events.changes import Change, Row, Standing, Truncation, merged_position, supersedes
 from operators.changes.decode import decoder
-from operators.changes.images import ImageBucket
 from operators.changes.keys import canonical_key
 from operators.changes.order import OrderBucket, order
 from stores.rows.base import LIVE
@@ -119,26 +118,6 @@ def _standing(event: Change | Truncation, old: Standing | None = None) -> Standi
     return Standing(position, event.stream, event.partition, event.offset)
 
 
-class LastSaid:
-    """A consumer without any judgement: of each row, what it was told last."""
-
-    def __init__(self) -> None:
-        self.rows: Rows = {}
-
-    def write(self, items: Changes) -> None:
-        for item in items:
-            if isinstance(item, Change) and item.after is not None:
-                self.rows[key_of(item)] = item.after
-            elif isinstance(item, Change):
-                self.rows.pop(key_of(item), None)
-
-    def close_epoch(self) -> None:
-        pass
-
-    def restart(self) -> None:
-        pass
-
-
 class RowStore:
     """The real store under the real intake."""
 
@@ -183,18 +162,6 @@ def test_what_buckets_let_pass_makes_the_final_state(steps: list[Move], name: st
     log = partitioned(history, encoder, decode, rng)
     Journey(log, lambda: OrderBucket(keep), store, rng).run()
     assert store.rows() == history.rows
-
-
-@pytest.mark.timeout(3600)
-@settings(max_examples=EXAMPLES)
-@given(moves, formats, seeds)
-def test_what_was_last_said_of_each_row_is_the_final_state(steps: list[Move], name: str, seed: int) -> None:
-    rng, encoder, decode = Random(seed), FORMATS[name], DECODERS[name]
-    history = History(steps, encoder.lacks)
-    store = LastSaid()
-    log = partitioned(history, encoder, decode, rng)
-    Journey(log, ImageBucket, store, rng, loses_state=False).run()
-    assert store.rows == history.rows
 
 
 @pytest.mark.timeout(3600)

@@ -85,6 +85,16 @@ def test_discarded_letters_are_gone(tmp_path: Path) -> None:
     assert len(store.list()) == 1
 
 
+def test_erased_letters_are_gone_whether_they_wait_or_were_handed_back(tmp_path: Path) -> None:
+    store = DeadLetters(tmp_path / "letters.sqlite3", Hands())
+    store.write([letter(3), letter(4), letter(5)])
+    store.mark_replayed([kept for kept in store.list() if kept.letter.record.offset == 4])
+    assert store.erase(lambda one: one.record.offset in {3, 4}) == 2
+    assert [kept.letter for kept in store.list(replayed=True)] == [letter(5)]
+    assert store.erase(lambda one: one.record.offset in {3, 4}) == 0
+    assert DeadLetters(tmp_path / "absent.sqlite3", Hands()).erase(lambda one: True) == 0
+
+
 def test_an_ambiguous_beginning_finds_nothing(tmp_path: Path) -> None:
     store = DeadLetters(tmp_path / "letters.sqlite3", Hands())
     store.write([letter(number) for number in range(40)])

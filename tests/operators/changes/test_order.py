@@ -9,12 +9,12 @@ from typing import Any
 import bytewax.operators as op
 import msgspec
 import pytest
-from bytewax.dataflow import Dataflow
+from bytewax.dataflow import Dataflow, Stream
 from bytewax.testing import TestingSink, TestingSource, cluster_main, run_main
 
 from events.changes import Change, Op, Position, Row, Standing, Truncation, supersedes
+from events.erasure import Erased
 from operators.buckets import BUCKETS, bucket_of
-from operators.changes.images import ImageBucket, order_images
 from operators.changes.order import DAY, Counts, OrderBucket, newer, order
 
 Out = list[Change | Truncation]
@@ -52,9 +52,6 @@ def restarted(bucket: OrderBucket, fresh: OrderBucket) -> OrderBucket:
     return fresh
 
 
-both = pytest.mark.parametrize("make", [OrderBucket, ImageBucket])
-
-
 def test_newer_says_what_the_one_rule_says() -> None:
     places = [
         (position, stream, partition, offset)
@@ -68,10 +65,9 @@ def test_newer_says_what_the_one_rule_says() -> None:
         assert newer(event, old) == supersedes(Standing(*new), Standing(*old)), (new, old)
 
 
-@both
-def test_older_and_repeated_changes_are_dropped_and_counted(make: Any) -> None:
+def test_older_and_repeated_changes_are_dropped_and_counted() -> None:
     counts = Counts()
-    bucket = make(observe=counts)
+    bucket = OrderBucket(observe=counts)
     newest = change(5, {"id": 1}, offset=7)
     out = take(bucket, change(3, {"id": 1}), newest, change(4, {"id": 1}), newest)
     assert [event.position for event in out] == [(0, 3), (0, 5)]
@@ -79,15 +75,13 @@ def test_older_and_repeated_changes_are_dropped_and_counted(make: Any) -> None:
     assert (counts.total("accepted"), counts.total("late")) == (2, 0)
 
 
-@both
-def test_rows_do_not_shadow_each_other(make: Any) -> None:
-    out = take(make(), change(5, {"id": 1}), change(3, {"id": 2}, id_=2))
+def test_rows_do_not_shadow_each_other() -> None:
+    out = take(OrderBucket(), change(5, {"id": 1}), change(3, {"id": 2}, id_=2))
     assert [event.position for event in out] == [(0, 5), (0, 3)]
 
 
-@both
-def test_a_late_change_cannot_bring_back_a_deleted_row_within_the_horizon(make: Any) -> None:
-    bucket = make(horizon=100)
+def test_a_late_change_cannot_bring_back_a_deleted_row_within_the_horizon() -> None:
+    bucket = OrderBucket(horizon=100)
     assert len(take(bucket, change(50))) == 1
     assert take(bucket, change(49, {"id": 1})) == []
     take(bucket, change(140, {"id": 2}, id_=2))
@@ -96,45 +90,40 @@ def test_a_late_change_cannot_bring_back_a_deleted_row_within_the_horizon(make: 
     assert len(take(bucket, change(47, {"id": 1}))) == 1
 
 
-@both
-def test_a_snapshot_at_newer_positions_heals(make: Any) -> None:
-    bucket = make()
+def test_a_snapshot_at_newer_positions_heals() -> None:
+    bucket = OrderBucket()
     out = take(bucket, change(5), change(9, {"id": 1, "gate": "B2"}, op_="read"))
     assert isinstance(out[-1], Change)
     assert (out[-1].op, out[-1].after) == ("read", {"id": 1, "gate": "B2"})
 
 
-@both
-def test_without_positions_the_offset_in_the_log_orders(make: Any) -> None:
-    bucket = make()
+def test_without_positions_the_offset_in_the_log_orders() -> None:
+    bucket = OrderBucket()
     out = take(bucket, *(change((), {"id": offset}, offset=offset) for offset in (4, 6, 5, 6, 7)))
     assert [event.offset for event in out] == [4, 6, 7]
 
 
-@both
-def test_an_event_without_position_leaves_the_position_of_its_row(make: Any) -> None:
-    bucket = make()
+def test_an_event_without_position_leaves_the_position_of_its_row() -> None:
+    bucket = OrderBucket()
     take(bucket, change(5, {"id": 1}, offset=1), change((), {"id": 1}, offset=2))
     assert take(bucket, change(4, {"id": 1}, offset=3)) == []
     assert len(take(bucket, change(6, {"id": 1}, offset=4))) == 1
 
 
-@both
-def test_of_two_contents_at_one_position_the_later_offset_wins(make: Any) -> None:
-    bucket = make()
+def test_of_two_contents_at_one_position_the_later_offset_wins() -> None:
+    bucket = OrderBucket()
     out = take(bucket, change(5, {"id": 1, "gate": "A"}, offset=1), change(5, {"id": 1, "gate": "B"}, offset=2))
     assert [event.offset for event in out] == [1, 2]
     assert take(bucket, change(5, {"id": 1, "gate": "A"}, offset=1)) == []
 
 
-@both
-def test_state_survives_a_restart(make: Any) -> None:
-    bucket = make()
+def test_state_survives_a_restart() -> None:
+    bucket = OrderBucket()
     gapped = change(5, {"id": 2}, id_=2, unavailable=("note",))
     take(bucket, change(5, {"id": 1}), truncation(3), gapped)
-    again = restarted(bucket, make())
+    again = restarted(bucket, OrderBucket())
     counts = Counts()
-    again = restarted(again, make(observe=counts))
+    again = restarted(again, OrderBucket(observe=counts))
     assert take(again, change(4, {"id": 1}), truncation(3), gapped) == []
     assert but_deletes(take(again, change(2, {"id": 3}, id_=3))) == []
     assert len(take(again, change(4, {"id": 2, "note": "x"}, id_=2))) == 1
@@ -142,9 +131,8 @@ def test_state_survives_a_restart(make: Any) -> None:
     assert (verdicts["duplicate"], verdicts["older"] + verdicts["late"]) == (2, 3)
 
 
-@both
-def test_a_truncation_drops_what_is_older_and_lets_pass_what_is_newer(make: Any) -> None:
-    bucket = make()
+def test_a_truncation_drops_what_is_older_and_lets_pass_what_is_newer() -> None:
+    bucket = OrderBucket()
     take(bucket, change(3, {"id": 1}), change(9, {"id": 2}, id_=2))
     assert truncation(5) in take(bucket, truncation(5))
     assert take(bucket, truncation(5), truncation(4)) == []
@@ -154,19 +142,17 @@ def test_a_truncation_drops_what_is_older_and_lets_pass_what_is_newer(make: Any)
     assert [event.position for event in take(bucket, *newest)] == [(0, 11)] * 3
 
 
-@both
-def test_a_truncation_leaves_the_table_with_a_longer_name_alone(make: Any) -> None:
-    bucket = make()
+def test_a_truncation_leaves_the_table_with_a_longer_name_alone() -> None:
+    bucket = OrderBucket()
     other = msgspec.structs.replace(change(3, {"id": 1}), table="flights/old")
     take(bucket, other, truncation(5))
     late = msgspec.structs.replace(other, position=(0, 4))
     assert len(take(bucket, late)) == 1
 
 
-@both
-def test_only_the_home_of_a_truncation_passes_it_on_and_counts_it(make: Any) -> None:
+def test_only_the_home_of_a_truncation_passes_it_on_and_counts_it() -> None:
     counts = Counts()
-    bucket = make(observe=counts)
+    bucket = OrderBucket(observe=counts)
     assert take(bucket, truncation(5), home=False) == []
     assert but_deletes(take(bucket, change(4, {"id": 1}))) == []
     assert counts.total("accepted") == 0
@@ -215,140 +201,29 @@ def test_truncations_are_not_forgotten_for_the_sake_of_records() -> None:
     assert take(bucket, change(4, {"id": 99}, id_=99)) == []
 
 
-def test_before_is_filled_from_what_was_passed_on() -> None:
-    bucket = ImageBucket()
-    key_only = msgspec.structs.replace(change(7), before={"id": 1})
-    out = take(
-        bucket, change(3, {"id": 1, "gate": "A"}), change(5, {"id": 1, "gate": "B"}), key_only, change(9, {"id": 1})
-    )
-    assert [event.before for event in out if isinstance(event, Change)] == [
-        None,
-        {"id": 1, "gate": "A"},
-        {"id": 1, "gate": "B"},
-        None,
-    ]
-
-
-def test_unchanged_values_are_kept_or_said_to_be_unknown() -> None:
-    bucket = ImageBucket()
-    first, known, unknown = take(
-        bucket,
-        change(3, {"id": 1, "note": "x"}),
-        change(5, {"id": 1}, unavailable=("note",)),
-        change(5, {"id": 2}, id_=2, unavailable=("note",)),
-    )
-    assert isinstance(known, Change)
-    assert isinstance(unknown, Change)
-    assert (known.after, known.unavailable) == ({"id": 1, "note": "x"}, ())
-    assert (unknown.after, unknown.unavailable) == ({"id": 2}, ("note",))
-    assert first == change(3, {"id": 1, "note": "x"})
-
-
-def test_a_late_change_brings_the_value_that_the_newest_one_left_out() -> None:
-    bucket = ImageBucket()
-    newest = change(9, {"id": 1, "gate": "C"}, unavailable=("note",), initiator="ann", transaction="t9")
-    first = take(bucket, change(2, {"id": 1, "gate": "A", "note": "old"}), newest)
-    second = take(bucket, change(5, {"id": 1, "gate": "B", "note": "new"}))
-    third = take(
-        bucket, change(4, {"id": 1, "gate": "B", "note": "stale"}), change(7, {"id": 1}, unavailable=("note",))
-    )
-    assert isinstance(first[-1], Change)
-    assert first[-1].after == {"id": 1, "gate": "C", "note": "old"}
-    expected = msgspec.structs.replace(
-        newest,
-        before={"id": 1, "gate": "C", "note": "old"},
-        after={"id": 1, "gate": "C", "note": "new"},
-        unavailable=(),
-    )
-    assert (second, third) == ([expected], [])
-
-
-def test_a_value_from_before_a_delete_is_not_taken_for_the_one_after() -> None:
-    bucket = ImageBucket()
-    reborn = change(9, {"id": 1}, unavailable=("note",))
-    take(bucket, reborn, change(2, {"id": 1, "note": "of the first life"}))
-    (emptied,) = take(bucket, change(5))
-    assert isinstance(emptied, Change)
-    assert (emptied.op, emptied.after, emptied.unavailable) == ("update", {"id": 1}, ("note",))
-    assert take(bucket, change(3, {"id": 1, "note": "of the first life"})) == []
-
-
-def test_a_redelivered_change_with_equal_content_is_dropped_where_rows_are_remembered() -> None:
-    counts = Counts()
-    bucket = ImageBucket(observe=counts)
-    row = {"id": 1, "gate": "A"}
-    assert (
-        len(take(bucket, change(5, row, offset=1), change(5, row, offset=8), change(5, row, offset=3, partition=2)))
-        == 1
-    )
-    assert counts.total("duplicate") == 2
-
-
-def test_a_truncation_deletes_row_by_row_where_rows_are_remembered() -> None:
-    bucket = ImageBucket()
-    take(bucket, change(2, {"id": 1}), change(3, {"id": 2}, id_=2), change(9, {"id": 3}, id_=3), change(4, id_=4))
-    emptying = truncation(5, transaction="t5", initiator="ann", event_time=55, stream="cdc", partition=3, offset=8)
-    *deletes, last = take(bucket, emptying)
-    assert last == emptying
-    expected = [
-        Change(
-            "travel",
-            "flights",
-            f'{{"id":{id_}}}',
-            "delete",
-            {"id": id_},
-            None,
-            55,
-            (0, 5),
-            "t5",
-            "ann",
-            (),
-            "cdc",
-            3,
-            8,
-        )
-        for id_ in (1, 2)
-    ]
-    assert deletes == expected
-
-
-def test_a_truncation_that_comes_late_empties_what_older_changes_had_filled() -> None:
-    bucket = ImageBucket()
-    take(bucket, change(2, {"id": 1, "note": "x"}), change(9, {"id": 1}, unavailable=("note",)))
-    emptied, _ = take(bucket, truncation(5))
-    assert isinstance(emptied, Change)
-    assert (emptied.after, emptied.unavailable, emptied.position) == ({"id": 1}, ("note",), (0, 9))
-
-
-def test_a_row_that_is_first_heard_of_after_its_truncation_is_said_to_be_gone() -> None:
-    # It may have been passed on before a crash, after which the truncation comes first.
-    bucket = ImageBucket()
-    take(bucket, truncation(5, event_time=55, offset=9))
-    late = change(4, {"id": 1}, offset=3)
-    gone = Change("travel", "flights", late.key, "delete", None, None, 55, (0, 5), offset=9)
-    assert take(bucket, late, late) == [gone]
-
-
-def test_state_of_the_one_bucket_is_refused_by_the_other() -> None:
-    bucket = OrderBucket()
-    take(bucket, change(5, {"id": 1}))
-    with pytest.raises(ValueError, match="layout 1 cannot be read by layout 2"):
-        ImageBucket().resume(bucket.snapshot())
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("operator", [order, order_images])
-def test_in_a_flow_a_truncation_reaches_every_bucket_and_leaves_once(workers: int, operator: Any) -> None:
-    events = [truncation(5 * DAY), *(change(DAY + id_, {"id": id_}, id_=id_) for id_ in range(1000))]
+def test_in_a_flow_a_truncation_reaches_every_bucket_and_leaves_once(workers: int) -> None:
+    events: list[Change | Truncation | Erased] = [
+        truncation(5 * DAY),
+        *(change(DAY + id_, {"id": id_}, id_=id_) for id_ in range(1000)),
+    ]
     events += [change(6 * DAY + id_, {"id": id_}, id_=id_) for id_ in range(10)]
     assert len({bucket_of(event.record) for event in events if isinstance(event, Change)}) > BUCKETS // 10
     found: Out = []
     flow = Dataflow("ordering")
-    up = op.input("in", flow, TestingSource(events, 100))
-    op.output("out", operator("order", up), TestingSink(found))
+    up: Stream[Change | Truncation | Erased] = op.input("in", flow, TestingSource(events, 100))
+    op.output("out", order("order", up), TestingSink(found))
     if workers == 1:
         run_main(flow)
     else:
         cluster_main(flow, [], 0, worker_count_per_proc=workers)
     left = sorted(event.position for event in but_deletes(found))
     assert left == [(0, 5 * DAY), *((0, 6 * DAY + id_) for id_ in range(10))]
+
+
+def test_nothing_is_remembered_of_an_erased_record() -> None:
+    bucket = OrderBucket()
+    first, other = change(5, {"id": 1}), change(5, {"id": 2}, id_=2)
+    take(bucket, first, other)
+    assert bucket.take([(first.record, Erased(first.record))]) == []
+    assert set(bucket.entries) == {other.record}

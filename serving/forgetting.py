@@ -1,0 +1,314 @@
+"""The removal of a person from everywhere, in an order in which a crash at any moment leaves nothing half done.
+
+First the fingerprints are written down, with what is to go: from then on nothing of it comes in, and the erasure can be
+brought to its end by whoever comes next. Then the flows are told, and let go; only when each has done so, and could not
+fall back behind it, the log is cleared. Last every database is written anew and all bytes are searched.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from events.clock import Clock, system_clock
+from events.erasure import Erasure
+from events.errors import HeadraceError
+from events.log import LogRecord, control_stream
+from serving.others import Had, Others
+from serving.redacting import Redactor
+from serving.runs import runs
+from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Trailing, every
+from stores.compaction import Compaction, compact, compact_schema, databases
+from stores.dead_letters import DeadLetters
+from stores.erasures import Erasures, Found, Pending, Receipt, Removed
+from stores.log.choose import open_log
+from stores.profiles.choose import open_profile_reader, schema_of
+from stores.rows.base import RowReader
+from stores.rows.choose import open_row_reader
+from stores.scan import Needles, Scanned, scan, scan_file
+from stores.settings import Settings
+
+POLL_SECONDS = 0.1
+ROUNDS = 3
+"""How often databases are compacted again because old state was still in them: it leaves with the epochs."""
+
+_ERASED = "erased"
+_EPOCHS = 2
+
+
+class Forgetting:
+    """Erases persons.
+
+    :arg run_flow: Runs a flow that stands still to the end of the log.
+    :arg progress: Told what is being done, a line each.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run_flow: Callable[[str], object],
+        progress: Callable[[str], object] = lambda text: None,
+        clock: Clock = system_clock,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._settings = settings
+        self._run_flow = run_flow
+        self._progress = progress
+        self._clock = clock
+        self._new_id = new_id
+        self._log = open_log(settings)
+        self._profiles = open_profile_reader(settings)
+        readers: dict[str, RowReader] = {PROFILES: self._profiles, TABLES: open_row_reader(settings)}
+        # A flow that never ran has nothing to let go of.
+        self._readers: Mapping[str, RowReader] = {
+            flow: reader for flow, reader in readers.items() if reader.applied() or runs(flow, settings.data_dir)
+        }
+        self._letters = DeadLetters(settings.dead_letters_path, clock)
+        self.erasures = Erasures(settings.erasures_path)
+        self._reading = ChangeReading(settings)
+        self._belonging = Belonging(settings)
+
+    def follow(self, person: str, realm: str) -> Trail:
+        """Return what a person has left, in the store and in the log."""
+        trail = Trail(realm, person)
+        for pending in self.erasures.pending():
+            if pending.erasure.person == person and pending.erasure.realm == realm:
+                # It was begun before: what it found then goes as well.
+                trail.activities |= set(pending.erasure.records)
+                trail.identifiers |= set(pending.erasure.identifiers)
+                trail.telling |= set(pending.telling)
+                trail.values |= set(pending.values)
+        Trailing(
+            self._settings,
+            self._profiles,
+            self._log,
+            reading=self._reading,
+            belonging=self._belonging,
+            progress=self._progress,
+        ).follow(trail)
+        return trail
+
+    def preview(self, trail: Trail) -> tuple[Removed, ...]:
+        """Return what would be removed, counted without removing anything."""
+        judge = self._redactor(trail.records, trail.telling, self._clock())
+        found = [Removed("profile store", "records", len(trail.members))]
+        found.append(Removed("profile store", "activities", len(trail.activities)))
+        for stream in self._log.streams():
+            self._progress(f"counting {stream}")
+            whole = part = 0
+            for record in every(self._log, stream):
+                left = judge(record)
+                whole += left is None
+                part += left is not None and left is not record
+            found += [Removed(f"log/{stream}", "events", whole), Removed(f"log/{stream}", "names in events", part)]
+        letters = [kept.letter for kept in self._letters.list(replayed=True, limit=1_000_000)]
+        found.append(Removed("dead letters", "letters", sum(map(judge.concerned, letters))))
+        return tuple(one for one in found if one.count)
+
+    def begin(self, trail: Trail) -> Pending:
+        """Write down that a person is to go. From this moment on, nothing of it comes in."""
+        before = [one for one in self.erasures.pending() if one.erasure.person == trail.person]
+        erasure = Erasure(
+            id=before[0].erasure.id if before else self._new_id(),
+            realm=trail.realm,
+            person=trail.person,
+            records=tuple(sorted(trail.records)),
+            identifiers=tuple(sorted(trail.identifiers)),
+            at=self._clock(),
+        )
+        stood = self._stood(trail)
+        pending = Pending(erasure, tuple(sorted(trail.telling)), tuple(sorted(trail.values)), stood)
+        self.erasures.begin(pending)
+        return pending
+
+    def finish(self, pending: Pending, seconds: float) -> Receipt:
+        """Bring an erasure to its end; return its receipt, also kept in the file of erasures.
+
+        :arg seconds: How long to wait for the flows, and for databases that are in use.
+        :raises HeadraceError: When a flow has not let go by then; doing it again goes on from there.
+        """
+        erasure = pending.erasure
+        deadline = time.monotonic() + seconds
+        self._tell_flows(erasure, deadline)
+        # A flow that falls back to before the erasure must be told again: so it stays in the log until none can.
+        self._await_epochs(deadline)
+        judge = self._redactor(erasure.records, pending.telling, erasure.at)
+        removed = [*self._counted(erasure.id), *self._redacted(judge)]
+        removed.append(Removed("dead letters", "letters", self._letters.erase(judge.concerned)))
+        compactions, scanned = self._compacted(pending, deadline)
+        hits = {text for found in scanned.hits.values() for text in found}
+        had = self._others(judge).have(hits, pending.telling)
+        found = tuple(
+            Found(self._name(path), count)
+            for path, texts in scanned.hits.items()
+            if (count := _of_nobody_else(path, texts, had))
+        )
+        faults = [f"{self._name(one.path)} was not compacted: {one.fault}" for one in compactions if one.fault]
+        unread = [f"{self._name(path)} could not be read" for path in scanned.unread]
+        receipt = Receipt(
+            id=erasure.id,
+            begun_at=erasure.at,
+            finished_at=self._clock(),
+            removed=tuple(one for one in removed if one.count),
+            stood=pending.stood,
+            compacted=sum(not one.fault for one in compactions),
+            values=len(Needles((*pending.telling, *pending.values)).texts),
+            shared=len(had.shared),
+            scanned_files=scanned.files,
+            scanned_bytes=scanned.size,
+            found=found,
+            remarks=(*faults, *unread, *self._server_remarks(seconds)),
+            unfinished=bool(faults or unread),
+        )
+        # What could not be compacted is tried again later, and must be known until then.
+        self.erasures.finish(receipt, keep=receipt.unfinished)
+        return receipt
+
+    def _redactor(self, records: Iterable[str], telling: Iterable[str], at: int) -> Redactor:
+        streams = self._settings.knowledge.streams
+        return Redactor(self._reading, self._belonging, records=records, telling=telling, at=at, shared=streams)
+
+    def _tell_flows(self, erasure: Erasure, deadline: float) -> None:
+        record = LogRecord("", 0, 0, erasure.at, erasure.id.encode(), msgspec.json.encode(erasure))
+        for flow in self._readers:
+            self._log.append(control_stream(flow), [record])
+        for flow in self._readers:
+            self._progress(f"the flow {flow} lets go")
+            while not self._has_applied(flow):
+                if not runs(flow, self._settings.data_dir):
+                    self._run_flow(flow)
+                    if self._has_applied(flow):
+                        break
+                    detail = f"the flow {flow!r} stopped before it had let go"
+                    raise HeadraceError(detail, "see what it said; then `headrace forget --finish`")
+                self._wait(deadline, f"the flow {flow!r} has not let go yet")
+
+    def _has_applied(self, flow: str) -> bool:
+        stream = control_stream(flow)
+        applied = {mark.partition: mark.offset for mark in self._readers[flow].applied() if mark.source == stream}
+        return all(
+            applied.get(str(partition), -1) >= self._log.bounds(stream, partition)[1]
+            for partition in self._log.partitions(stream)
+        )
+
+    def _await_epochs(self, deadline: float) -> None:
+        """Wait until flows that run have begun epochs anew: what they had been told is then part of their recovery."""
+        for flow, reader in self._readers.items():
+            for _ in range(_EPOCHS):
+                since = self._clock()
+                while runs(flow, self._settings.data_dir) and not any(
+                    mark.read_at > since for mark in reader.applied()
+                ):
+                    self._wait(deadline, f"the flow {flow!r} has closed no epoch")
+
+    def _wait(self, deadline: float, what: str) -> None:
+        if time.monotonic() >= deadline:
+            raise HeadraceError(what, "see that it runs; then `headrace forget --finish`")
+        time.sleep(POLL_SECONDS)
+
+    def _counted(self, id_: str) -> list[Removed]:
+        names = {PROFILES: "profile store", TABLES: "live tables"}
+        return [
+            Removed(names[flow], what, count)
+            for flow, reader in self._readers.items()
+            for what, count in msgspec.json.decode(reader.facts(_ERASED).get(id_, b"{}"), type=dict[str, int]).items()
+        ]
+
+    def _redacted(self, judge: Redactor) -> list[Removed]:
+        found: list[Removed] = []
+        for stream in self._log.streams():
+            self._progress(f"clearing the log of {stream}")
+            done = self._log.redact(stream, judge)
+            found.append(Removed(f"log/{stream}", "events", done.removed))
+            found.append(Removed(f"log/{stream}", "names in events", done.reduced))
+            found.append(Removed(f"log/{stream}", "events that stay until retention takes them", done.held))
+        return found
+
+    def _compacted(self, pending: Pending, deadline: float) -> tuple[list[Compaction], Scanned]:
+        """Compact the databases and search everything.
+
+        What the engine keeps for its recovery leaves it only when later epochs have ended: then it is compacted again.
+        """
+        needles = Needles((*pending.telling, *pending.values))
+        records = Needles(pending.erasure.records)
+        recovery = self._settings.data_dir.absolute() / "recovery"
+        self._progress("compacting")
+        paths = databases(self._settings.data_dir, [self._settings.cache_path])
+        done = {one.path: one for one in compact(paths, deadline)}
+        for _ in range(ROUNDS):
+            again = [path for path in paths if recovery in path.absolute().parents and _holds(path, records)]
+            if not again:
+                break
+            for flow in self._readers:
+                if not runs(flow, self._settings.data_dir):
+                    self._run_flow(flow)
+            self._await_epochs(deadline)
+            done |= {one.path: one for one in compact(again, deadline)}
+        self._progress("searching all files")
+        return list(done.values()), scan(self._folders(), needles, besides=[self._settings.erasures_path])
+
+    def _stood(self, trail: Trail) -> tuple[Found, ...]:
+        """Return where texts that name the person stand now, beside the log, which is counted by events."""
+        self._progress("searching all files")
+        log = self._settings.log_dir.absolute()
+        found = scan([self._settings.data_dir], Needles(trail.telling), besides=[self._settings.erasures_path])
+        places: dict[str, int] = {}
+        for path, texts in found.hits.items():
+            if log not in path.absolute().parents:
+                # A database and its write-ahead log are one, and so are the sixteen of a flow's recovery.
+                name = str(Path(self._name(path)).parent) if "recovery" in path.parts else self._name(path)
+                name = name.removesuffix("-wal")
+                places[name] = places.get(name, 0) + sum(texts.values())
+        return tuple(Found(name, count) for name, count in sorted(places.items()))
+
+    def _others(self, judge: Redactor) -> Others:
+        tables = {
+            PROFILES: [table.name for table in self._settings.profiles.tables],
+            TABLES: [live.name for live in self._settings.tables.live],
+        }
+        stores = [(reader, tables[flow]) for flow, reader in self._readers.items()]
+        return Others(stores, self._log, self._reading, judge.concerns)
+
+    def _server_remarks(self, seconds: float) -> list[str]:
+        rows = self._settings.rows
+        if rows.backend != "postgres" or rows.dsn is None:
+            return []
+        self._progress("compacting PostgreSQL")
+        schemas = {PROFILES: schema_of(rows.db_schema), TABLES: rows.db_schema}
+        dsn = rows.dsn.get_secret_value()
+        said = [line for flow in self._readers for line in compact_schema(dsn, schemas[flow], seconds)]
+        return list(dict.fromkeys(said))
+
+    def _folders(self) -> list[Path]:
+        return [self._settings.data_dir, self._settings.log_dir]
+
+    def _name(self, path: Path) -> str:
+        for folder in self._folders():
+            if folder.absolute() in path.absolute().parents:
+                return str(path.absolute().relative_to(folder.absolute().parent))
+        return str(path)
+
+
+def _of_nobody_else(path: Path, texts: Mapping[str, int], had: Had) -> int:
+    """Count what was found in a file, without what others have."""
+    longer = Needles(word for text in texts for word in had.within.get(text, ()))
+    scanned = Scanned()
+    if longer:
+        scan_file(path, longer, scanned)
+    parts = scanned.hits.get(path, {})
+    count = 0
+    for text, number in texts.items():
+        if text not in had.shared:
+            count += max(0, number - sum(parts.get(word, 0) for word in had.within.get(text, ())))
+    return count
+
+
+def _holds(path: Path, needles: Needles) -> bool:
+    scanned = Scanned()
+    scan_file(path, needles, scanned)
+    return bool(scanned.hits)

@@ -1,0 +1,36 @@
+"""Values as text on a terminal or in a picture: a value is no command to whatever shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from events.clock import to_iso
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def printable(text: str) -> str:
+    """Return the text with a mark in place of each letter that cannot be seen as it is."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def shown(value: Any) -> str:
+    """Write a value for people: texts as they are, nothing for null, everything else as JSON."""
+    if value is None:
+        return ""
+    return printable(value if isinstance(value, str) else _encode(value).decode())
+
+
+def as_json(value: Any) -> str:
+    """Write plain data as JSON; decimals stay exact, as a number in JSON has as many digits as it needs."""
+    return _encode(value).decode()
+
+
+def moment(millis: int) -> str:
+    """Write a moment for people, to the second, in UTC; as a number if it is beyond what calendars have."""
+    try:
+        return to_iso(millis)[:19].replace("T", " ")
+    except (ValueError, OverflowError, OSError):
+        return str(millis)

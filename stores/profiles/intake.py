@@ -1,0 +1,220 @@
+"""How rows and members enter the profile store: every batch one commit, after which the profiles are what follows.
+
+Rows are joined with what the store holds, members are the last word on their record, and a profile is merged again
+whenever a record of its person, or an activity of one, has changed: so it does not matter which of them comes first,
+how often, or in which batch. What `applied` claims is written when its epoch closes, never before the data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import msgspec
+from typing_extensions import override
+
+from events.changes import Change, Truncation
+from events.clock import Clock
+from events.erasure import Erasure
+from events.log import Applied, Mark
+from events.persons import Member, PersonEvent, Shared
+from stores.profile_settings import ProfilesSettings
+from stores.profiles.base import ProfileWriter
+from stores.profiles.erase import erase
+from stores.profiles.former import Former
+from stores.profiles.logic import ProfileLogic
+from stores.profiles.persons import Persons
+from stores.profiles.record_keys import RecordKeys
+from stores.profiles.table import ProfileTable
+from stores.rows.base import APPLIED, applied_fact, applied_of
+from stores.rows.intake import MADE, applied_after
+from stores.sink import EpochWriter
+
+logger = logging.getLogger(__name__)
+
+Item: TypeAlias = "Change | Truncation | Member | Shared | PersonEvent | Erasure"
+
+
+class _Batch(msgspec.Struct):
+    """Items by kind; rows by the name of their table."""
+
+    rows: dict[str, list[Change | Truncation]] = {}
+    members: list[Member] = []
+    shared: dict[tuple[str, str], Shared] = {}
+    events: list[PersonEvent] = []
+    erasures: list[Erasure] = []
+
+
+class ProfileIntake(EpochWriter[Item]):
+    """Drives a profile store from a dataflow.
+
+    :arg writer: The store.
+    :arg settings: The tables, and how long deletes are remembered.
+    :arg clock: Tells `applied_at`.
+    :arg logic: What rows come to.
+    :arg report: Told of every person event before it is committed: after a crash in between it is told again.
+    :arg is_erased: Tells whether a record, or the one that it belongs to, has been erased. It knows of an erasure by
+        the time that this comes in.
+    :raises StoreError: When the store cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0917  # each of its own type, and none to leave out
+        self,
+        writer: ProfileWriter,
+        settings: ProfilesSettings,
+        clock: Clock,
+        logic: ProfileLogic,
+        report: Callable[[PersonEvent], object],
+        is_erased: Callable[[str, str | None], bool],
+    ) -> None:
+        self._writer = writer
+        self._settings = settings
+        self._clock = clock
+        self._logic = logic
+        self._report = report
+        self._is_erased = is_erased
+        self._keys = RecordKeys(settings.tables)
+        self._persons = Persons(writer, logic, self._keys)
+        self._former = Former(writer)
+        self._tables: dict[str, ProfileTable] = {}
+        self._applied: dict[tuple[str, str], Applied] = {}
+        self._passed_over: set[tuple[str, str]] = set()
+        self._torn = False
+        try:
+            self._load()
+        except BaseException:
+            writer.close()
+            raise
+
+    @override
+    def write(self, items: Sequence[Item]) -> None:
+        self._mend()
+        batch = self._sorted(items)
+        with self._commit():
+            for name, changes in batch.rows.items():
+                table = self._tables[name]
+                for moved in table.take(changes):
+                    self._persons.move(table, moved)
+            self._persons.assign(batch.members)
+            self._writer.put_shared(list(batch.shared.values()))
+            for erasure in batch.erasures:
+                erase(self._writer, self._persons, self._keys, self._tables, erasure)
+            self._persons.merge()
+            self._former.take(batch.events)
+            for event in batch.events:
+                self._report(event)
+
+    @override
+    def close_epoch(self, marks: Sequence[Mark]) -> None:
+        self._mend()
+        self._former.close_epoch()
+        applied, now = dict(self._applied), self._clock()
+        for mark in marks:
+            key = mark.source, mark.partition
+            applied[key] = applied_after(applied.get(key), mark, now)
+        noted = dict(applied_fact(mark) for key, mark in applied.items() if mark is not self._applied.get(key))
+        forgettable = self._forgettable(applied.values())
+        if not (noted or forgettable):
+            return
+        with self._commit():
+            for table, before in forgettable:
+                table.forget(before)
+            self._writer.note(APPLIED, noted)
+        self._applied = applied
+
+    @override
+    def progress(self) -> int:
+        return max((mark.applied_at for mark in self._applied.values()), default=0)
+
+    @override
+    def identity(self) -> str:
+        return self._writer.identity()
+
+    @override
+    def close(self) -> None:
+        self._writer.close()
+
+    def _load(self) -> None:
+        self._applied = {(mark.source, mark.partition): mark for mark in applied_of(self._writer.facts(APPLIED))}
+        self._tables = {
+            table.name: ProfileTable(self._writer, table, self._clock, self._is_erased, self._owner(table.name))
+            for table in self._settings.tables
+        }
+        self._persons.forget()
+        self._note_made()
+
+    def _sorted(self, items: Sequence[Item]) -> _Batch:
+        batch = _Batch()
+        for item in items:
+            if isinstance(item, Change | Truncation):
+                name = self._table_of(item)
+                if name is not None:
+                    batch.rows.setdefault(name, []).append(item)
+            elif isinstance(item, Shared):
+                batch.shared[item.realm, item.identifier] = item
+            elif isinstance(item, Erasure):
+                batch.erasures.append(item)
+            elif isinstance(item, Member):
+                if not self._is_erased(item.record, None):
+                    batch.members.append(item)
+            elif not self._is_erased(item.cause.record, None):
+                batch.events.append(item)
+        return batch
+
+    def _owner(self, name: str) -> Callable[[str, dict[str, object]], str | None]:
+        return lambda source, row: self._logic.owner(name, source, row)
+
+    def _note_made(self) -> None:
+        """Note by which settings the store is made, and tell of what has been made by others."""
+        known = self._writer.facts(MADE)
+        made = {
+            table.name: msgspec.json.encode(table.model_dump(mode="json"), order="deterministic")
+            for table in self._settings.tables
+        }
+        # No table has an empty name.
+        fields = [field.model_dump(mode="json") for field in self._settings.fields]
+        made[""] = msgspec.json.encode(fields, order="deterministic")
+        changed = {name: value for name, value in made.items() if known.get(name) != value}
+        if changed and self._applied:
+            logger.warning(
+                "the settings of %s have changed: profiles that are not touched again are as before; to make all anew, "
+                "stop the flow and remove the profile store, the identity folder and the recovery folder",
+                ", ".join(f"[[profiles.tables]] {name!r}" if name else "[[profiles.fields]]" for name in changed),
+            )
+        self._writer.note(MADE, changed)
+
+    def _mend(self) -> None:
+        if self._torn:
+            self._load()
+            self._torn = False
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        try:
+            with self._writer.transaction():
+                yield
+        except BaseException:
+            # What is in memory has gone on without the store.
+            self._torn = True
+            raise
+
+    def _forgettable(self, applied: Iterable[Applied]) -> list[tuple[ProfileTable, int]]:
+        streams = {stream.name for stream in self._settings.streams}
+        behind_marks = (mark for mark in applied if not mark.caught_up and mark.source in streams)
+        catching_up = (mark.event_time for mark in behind_marks if mark.event_time is not None)
+        behind, days = min(catching_up, default=None), self._settings.tombstone_days
+        found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
+        return [(table, before) for table, before in found if before is not None]
+
+    def _table_of(self, item: Change | Truncation) -> str | None:
+        table = self._keys.table(item.source, item.table)
+        if table is not None:
+            return table.name
+        place = item.source, item.table
+        if place not in self._passed_over:
+            self._passed_over.add(place)
+            # What is not named is turned away before it comes here: this is a flow that was wired another way.
+            logger.warning("events of %s of %s are ignored: [profiles] names no such table", item.table, item.source)
+        return None

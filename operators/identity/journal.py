@@ -43,7 +43,7 @@ class Journal(Protocol):
     def roll_back(self, sequence: int) -> set[str]:
         """Go back to the end of `sequence`; return the names of which entries have been written since.
 
-        :raises StoreError: When that is not possible: more than an hour ago, or after the newest one, naming the remedy.
+        :raises StoreError: When that is not possible, naming the remedy: more than an hour ago, or not there yet.
         """
         ...
 

@@ -108,19 +108,20 @@ def fake_1000() -> Records | None:
         return None
     table = _read(folder / "fake_1000.csv")
     rows: dict[str, tuple[str, Row]] = {row["unique_id"]: ("people", dict(row)) for row in table}
-    date_of_birth = ("dob",)
     rules = IdentityRules(
         (
             TypeRules("email", ("email",), 20),
             TypeRules("born", ("name", "date"), 20),
+            TypeRules("half", ("code", "date"), 20),
             TypeRules("named", ("name", "code"), 20),
         )
     )
-    names = (("first_name", "surname"), ("surname",), ("first_name",))
+    both = ("first_name", "surname")
     identifiers = (
         IdentifierRule("email", (("email",),)),
-        *(IdentifierRule("born", (name, date_of_birth)) for name in names),
-        IdentifierRule("named", (("first_name", "surname"), ("city",))),
+        IdentifierRule("born", (both, ("dob",))),
+        *(IdentifierRule("half", ((name,), ("dob",))) for name in both),
+        IdentifierRule("named", (both, ("city",))),
     )
     columns = ("first_name", "surname", "dob", "city", "email")
     labels = tuple(

@@ -138,7 +138,8 @@ def report_quality(console: Console, found: list[Judged]) -> None:
     for column in ("", "", "precision", "recall", "F1", "right", "found", "true", "persons", "seconds"):
         table.add_column(column, justify="right" if column else "left")
     before = ""
-    for one in found:
+    order = list(dict.fromkeys(one.data for one in found))
+    for one in sorted(found, key=lambda one: order.index(one.data)):
         table.add_row(
             one.data if one.data != before else "",
             one.way,

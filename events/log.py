@@ -50,6 +50,20 @@ class Mark(msgspec.Struct, frozen=True):
     seen_at: int = 0
 
 
+def furthest(mark: Mark, before: Mark | None) -> Mark:
+    """Return what `mark` says when `before` is the one that came before it in the same partition.
+
+    Marks of one partition come in order, so that the last one is the furthest. Positions have an order of their own,
+    and each mark knows those of its own batch only.
+    """
+    if before is None or not before.positions:
+        return mark
+    positions = dict(before.positions)
+    for source, position in mark.positions.items():
+        positions[source] = max(position, positions.get(source, ()))
+    return msgspec.structs.replace(mark, positions=positions)
+
+
 class Applied(msgspec.Struct, frozen=True):
     """Up to where a store has taken in one partition of a source, and when: its freshness.
 

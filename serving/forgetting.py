@@ -22,7 +22,7 @@ from serving.others import Had, Others
 from serving.redacting import Redactor
 from serving.runs import runs
 from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Trailing, every
-from stores.compaction import Compaction, compact, compact_schema, databases
+from stores.compaction import ENGINE_PATIENCE, STORE_PATIENCE, Compaction, compact, compact_schema, databases
 from stores.dead_letters import DeadLetters
 from stores.erasures import Erasures, Found, Pending, Receipt, Removed
 from stores.log.choose import open_log
@@ -30,7 +30,7 @@ from stores.profiles.choose import open_profile_reader, schema_of
 from stores.rows.base import RowReader
 from stores.rows.choose import open_row_reader
 from stores.scan import Needles, Scanned, scan, scan_file
-from stores.settings import Settings
+from stores.settings import FLOWS, Settings
 
 POLL_SECONDS = 0.1
 ROUNDS = 3
@@ -38,6 +38,7 @@ ROUNDS = 3
 
 _ERASED = "erased"
 _EPOCHS = 2
+_UNHURRIED = 86_400.0
 
 
 class Forgetting:
@@ -239,16 +240,20 @@ class Forgetting:
         recovery = self._settings.data_dir.absolute() / "recovery"
         self._progress("compacting")
         paths = databases(self._settings.data_dir, [self._settings.cache_path])
-        done = {one.path: one for one in compact(paths, deadline)}
+        kept = [path for path in paths if recovery in path.absolute().parents]
+        others = [path for path in paths if path not in kept]
+        still = not any(runs(flow, self._settings.data_dir) for flow in FLOWS)
+        done = {one.path: one for one in compact(others, deadline, patience=_UNHURRIED if still else STORE_PATIENCE)}
+        done |= {one.path: one for one in compact(kept, deadline, patience=ENGINE_PATIENCE)}
         for _ in range(ROUNDS):
-            again = [path for path in paths if recovery in path.absolute().parents and _holds(path, records)]
+            again = [path for path in kept if _holds(path, records)]
             if not again:
                 break
             for flow in self._readers:
                 if not runs(flow, self._settings.data_dir):
                     self._run_flow(flow)
             self._await_epochs(deadline)
-            done |= {one.path: one for one in compact(again, deadline)}
+            done |= {one.path: one for one in compact(again, deadline, patience=ENGINE_PATIENCE)}
         self._progress("searching all files")
         return list(done.values()), scan(self._folders(), needles, besides=[self._settings.erasures_path])
 

@@ -105,6 +105,23 @@ def await_fresh(
         sleep(POLL_SECONDS)
 
 
+def only_source(applied: Callable[[], list[Applied]], seconds: float, clock: Clock) -> str:
+    """Return the source that a position is of where the user has named none: the only one there is.
+
+    :arg seconds: How long to wait for a first one.
+    :raises HeadraceError: When there are several, or none.
+    """
+    deadline = clock() + round(seconds * 1000)
+    while not (sources := sorted({source for mark in applied() for source in mark.positions})):
+        if clock() >= deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    if len(sources) != 1:
+        detail = "it is not clear of which source the position is"
+        raise HeadraceError(detail, f"give --source, one of: {', '.join(sources) or 'none seen yet'}")
+    return sources[0]
+
+
 def _stale(demand: Demand, oldest: int | None, young: bool, marks: Sequence[Applied]) -> StaleError:
     hint = "is the flow running? see `headrace status`"
     if not young:

@@ -23,7 +23,7 @@ def shown(value: Any) -> str:
     return printable(value if isinstance(value, str) else _encode(value).decode())
 
 
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Write plain data as JSON; decimals stay exact, as a number in JSON has as many digits as it needs."""
     return _encode(value).decode()
 

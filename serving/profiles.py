@@ -5,7 +5,6 @@ Nothing is guessed: where several persons or none could be meant, the answer is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from events.clock import Clock, system_clock, to_iso
 from events.errors import HeadraceError
 from events.persons import Member, Shared
 from events.profiles import Profile
-from serving.freshness import POLL_SECONDS, Demand, Partitions, age, await_fresh
+from serving.freshness import Demand, Partitions, age, await_fresh, only_source
 from serving.leads import Lead, Leads
 from serving.lookups import Lookup, listed, short_key
 from serving.render import span
@@ -169,7 +168,7 @@ class Profiles:
         :raises StaleError: When they do not become so in time.
         """
         if demand.position and not demand.source:
-            demand = demand._replace(source=self._only_source(demand.seconds))
+            demand = demand._replace(source=only_source(self.reader.applied, demand.seconds, self.clock))
         return await_fresh(demand, self.reader.applied, self._partitions, self.clock)
 
     def unknown(self, lookup: Lookup) -> NobodyError:
@@ -206,17 +205,6 @@ class Profiles:
             detail = f"{lead.node.name} is there, but of nobody yet"
             raise NobodyError(detail, "is the flow running? see `headrace status`")
         raise self.unknown(lookup)
-
-    def _only_source(self, seconds: float) -> str:
-        deadline = self.clock() + round(seconds * 1000)
-        while not (sources := sorted({source for mark in self.reader.applied() for source in mark.positions})):
-            if self.clock() >= deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        if len(sources) != 1:
-            detail = "it is not clear of which source the position is"
-            raise HeadraceError(detail, f"give --source, one of: {', '.join(sources) or 'none seen yet'}")
-        return sources[0]
 
     def _partitions(self) -> Partitions:
         return {stream.name: self._log.partitions(stream.name) for stream in self.settings.profiles.streams}

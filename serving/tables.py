@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgspec
 from events.changes import Position, Row
 from events.clock import Clock, system_clock
 from events.errors import HeadraceError
-from serving.freshness import POLL_SECONDS, Demand, Partitions, await_fresh
+from serving.freshness import Demand, Partitions, await_fresh, only_source
 from stores.log.base import Log
 from stores.log.choose import open_log
 from stores.rows.base import HELD, Comparison, Condition, RowQuery, RowReader, SqlAnswer, StoredRow
@@ -175,19 +174,8 @@ class LiveTables:
         :raises StaleError: When they do not become so in time.
         """
         if demand.position and not demand.source:
-            demand = demand._replace(source=self._only_source(demand.seconds))
+            demand = demand._replace(source=only_source(self.reader.applied, demand.seconds, self._clock))
         return await_fresh(demand, self.reader.applied, self._partitions, self._clock)
-
-    def _only_source(self, seconds: float) -> str:
-        deadline = self._clock() + round(seconds * 1000)
-        while not (sources := sorted({source for mark in self.reader.applied() for source in mark.positions})):
-            if self._clock() >= deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        if len(sources) != 1:
-            detail = "it is not clear of which source the position is"
-            raise HeadraceError(detail, f"give --source, one of: {', '.join(sources) or 'none seen yet'}")
-        return sources[0]
 
     def _partitions(self) -> Partitions:
         return {stream.name: self._log.partitions(stream.name) for stream in self.settings.tables.streams}

@@ -1,8 +1,8 @@
 """Databases written anew, so that no byte of what was deleted is left in them.
 
 SQLite leaves what it deletes in the free room of its pages, and in the write-ahead log. Compacting copies what is there
-into fresh pages and empties that log, while whoever uses the database waits for a moment. It never takes longer than
-those are known to wait; what is too large for that is left, and said.
+into fresh pages and empties that log, while whoever writes the database waits. What would take longer than those are
+known to wait is left, and said.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from events.errors import StoreError
 
-PATIENCE = 4.0
-"""Seconds that a database may be kept from its writers: the engine gives up after five, the stores after thirty."""
+# Only the first half of the work can be given up: the pages that it made are then written back in one go, and that can
+# take as long again. So each is less than half of what the users of a database wait.
+ENGINE_PATIENCE = 2.0
+"""Seconds after which the engine is not kept longer from what it needs for its recovery: it gives up after five."""
+
+STORE_PATIENCE = 12.0
+"""Seconds after which a store or a journal is not kept longer from its database: they give up after thirty."""
 
 _MAGIC = b"SQLite format 3\x00"
 _PAUSE = 0.1
@@ -49,45 +54,58 @@ def compact(
     paths: Iterable[Path],
     deadline: float,
     *,
-    patience: float = PATIENCE,
+    patience: float,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Compaction]:
     """Write databases anew, one after the other, whoever else uses them.
 
     :arg deadline: Moment by `monotonic` up to which one that is busy is tried again.
-    :arg patience: Longest time that others are made to wait.
+    :arg patience: Seconds after which it is given up, so that others need not wait.
     """
     for path in paths:
-        while True:
-            fault = _compact(path, patience, monotonic)
-            if not fault or monotonic() >= deadline:
-                break
-            sleep(_PAUSE)
-        yield Compaction(path, fault)
+
+        def until_done(attempt: Callable[[Path], str], path: Path = path) -> str:
+            while True:
+                fault = attempt(path)
+                if not fault or monotonic() >= deadline:
+                    return fault
+                sleep(_PAUSE)
+
+        fault = until_done(lambda path: _write_anew(path, patience, monotonic))
+        yield Compaction(path, fault or until_done(lambda path: _empty_log(path, patience)))
 
 
-def _compact(path: Path, patience: float, monotonic: Callable[[], float]) -> str:
-    if not path.exists():  # retired since it was listed
-        return ""
+def _write_anew(path: Path, patience: float, monotonic: Callable[[], float]) -> str:
+    with _told(path, patience) as (db, faults):
+        begun = monotonic()
+        db.set_progress_handler(lambda: monotonic() - begun > patience, _STEPS)
+        db.execute("PRAGMA secure_delete = ON")  # pages that are given up are wiped as well
+        db.execute("VACUUM")
+    if any("interrupted" in fault for fault in faults):
+        return f"it takes longer than the {patience:g} s that its users wait"
+    return "".join(faults)
+
+
+def _empty_log(path: Path, patience: float) -> str:
+    with _told(path, patience) as (db, faults):
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            faults.append("somebody holds on to its write-ahead log")
+    return "".join(faults)
+
+
+@contextmanager
+def _told(path: Path, patience: float) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+    """Open a database for what may fail; what went wrong is in the list then."""
+    faults: list[str] = []
+    # One that was removed since it was listed is not to be made again; nothing in memory stands for it.
+    place = path if path.exists() else Path(":memory:")
     try:
-        with closing(sqlite3.connect(path, timeout=patience, isolation_level=None)) as db:
-            (mode,) = db.execute("PRAGMA journal_mode").fetchone()
-            begun = monotonic()
-            db.set_progress_handler(lambda: monotonic() - begun > patience, _STEPS)
-            db.execute("PRAGMA secure_delete = ON")  # its own log of what the pages were is wiped as well
-            db.execute("VACUUM")
-            db.set_progress_handler(None, 0)
-            if mode == "wal":
-                (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                return "a reader holds on to its write-ahead log" if busy else ""
-            return ""
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            return f"it takes longer than the {patience:g} s that its users wait"
-        return str(error)
+        with closing(sqlite3.connect(place, timeout=patience, isolation_level=None)) as db:
+            yield db, faults
     except sqlite3.DatabaseError as error:
-        return str(error)
+        faults.append(str(error))
 
 
 def _is_database(path: Path) -> bool:

@@ -10,12 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from typing_extensions import override
 
 from events.errors import StoreError
-from events.log import Mark
+from events.log import Mark, furthest
 
 X = TypeVar("X")
 
@@ -79,16 +78,8 @@ class _StorePartition(StatefulSinkPartition[X | Mark, State], Generic[X]):
         self._writer.close()
 
     def _hold(self, mark: Mark) -> None:
-        # Marks of one partition come from one worker in order, so that the last one is the furthest. Positions have
-        # an order of their own, and each mark knows those of its own batch only.
         key = mark.source, mark.partition
-        before = self._marks.get(key)
-        if before is not None and before.positions:
-            positions = dict(before.positions)
-            for source, position in mark.positions.items():
-                positions[source] = max(position, positions.get(source, ()))
-            mark = msgspec.structs.replace(mark, positions=positions)
-        self._marks[key] = mark
+        self._marks[key] = furthest(mark, self._marks.get(key))
 
 
 class StoreSink(FixedPartitionedSink[X | Mark, State], Generic[X]):

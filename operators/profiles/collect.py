@@ -17,7 +17,7 @@ import msgspec
 
 from events.changes import Row, position_text
 from events.profiles import Activity, Collection, RecordRow
-from operators.profiles.moments import moment_of
+from operators.moments import moment_of
 from operators.profiles.rules import ActivityRules
 
 MOST_OPEN = 20

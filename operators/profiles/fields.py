@@ -17,7 +17,7 @@ import msgspec
 from events.changes import position_text
 from events.profiles import Field, RecordRow, Value
 from operators.identity.rules import Columns
-from operators.profiles.moments import moment_of
+from operators.moments import moment_of
 from operators.profiles.rules import FieldRules, Survivorship
 
 MOST_OTHERS = 20

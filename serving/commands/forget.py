@@ -134,7 +134,7 @@ def _is_erased(lookup: Lookup, profiles: Profiles, erased: Fingerprints) -> bool
 
 def _show(preview: Iterable[Removed], *, as_json: bool) -> None:
     if as_json:
-        from serving.printable import as_json as written
+        from serving.printable import json_text as written
 
         typer.echo(written([{"place": one.place, "what": one.what, "count": one.count} for one in preview]))
         return
@@ -167,9 +167,9 @@ def _text(receipt: Receipt) -> str:
 
 
 def _document(receipt: Receipt) -> str:
-    from serving.printable import as_json
+    from serving.printable import json_text
 
-    return as_json(
+    return json_text(
         {
             "id": receipt.id,
             "begun_at": to_iso(receipt.begun_at),

@@ -176,6 +176,6 @@ def _print(drawn: RenderableType) -> None:
 
 
 def _print_json(value: object) -> None:
-    from serving.printable import as_json
+    from serving.printable import json_text
 
-    typer.echo(as_json(value))
+    typer.echo(json_text(value))

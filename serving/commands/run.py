@@ -46,6 +46,7 @@ def run(
 
     Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables; headrace run profiles
     """
+    _known(flow)
     if folder and flow != "knowledge":
         detail = f"the flow {flow!r} reads no folders"
         raise HeadraceError(detail, "leave --folder out; its streams stand in headrace.toml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from events.changes import parse_position, position_text
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from serving.freshness import Demand
+from serving.printable import json_text, shown
 from serving.render import span
 from serving.tables import LiveRow, LiveTables
 from serving.tables import as_json as rendered
@@ -110,13 +111,13 @@ def sql(
     answer = tables.sql(statement, rows=limit, seconds=seconds, demand=demand)
     if as_json:
         for row in answer.rows:
-            _write(dict(zip(answer.columns, row, strict=True)))
+            typer.echo(json_text(dict(zip(answer.columns, row, strict=True))))
         return
     from rich.markup import escape
 
     # What the row is comes before where it is from.
     order = sorted(range(len(answer.columns)), key=lambda number: answer.columns[number] in PROVENANCE)
-    lines = [[escape(_shown(row[number])) for number in order] for row in answer.rows]
+    lines = [[escape(shown(row[number])) for number in order] for row in answer.rows]
     _draw([escape(answer.columns[number]) for number in order], lines)
     typer.echo(f"{_count(len(answer.rows))}{f'; there are more: --limit {limit * 10}' if answer.cut else ''}")
 
@@ -152,7 +153,11 @@ def _list(tables: LiveTables, as_json: bool) -> None:
     if as_json:
         for name in names:
             live, held, newest = counts.get(name, (0, 0, None))
-            _write({"table": name, "rows": live, "held": held, "newest": None if newest is None else to_iso(newest)})
+            typer.echo(
+                json_text(
+                    {"table": name, "rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
+                )
+            )
         return
     from rich.console import Console
     from rich.table import Table
@@ -171,7 +176,7 @@ def _schema(tables: LiveTables, name: str, as_json: bool) -> None:
         for column in columns:
             seen = {kind.kind: {"first": to_iso(kind.first), "last": to_iso(kind.last)} for kind in column.seen}
             absent = None if column.absent_since is None else to_iso(column.absent_since)
-            _write({"column": column.column, "kind": column.kind, "seen": seen, "absent_since": absent})
+            typer.echo(json_text({"column": column.column, "kind": column.kind, "seen": seen, "absent_since": absent}))
         return
     from rich.markup import escape
 
@@ -190,14 +195,7 @@ def _moment(millis: int) -> str:
 def _print_json(found: list[LiveRow]) -> None:
     now = system_clock()
     for row in found:
-        _write(rendered(row, now))
-
-
-def _write(row: dict[str, Any]) -> None:
-    import msgspec
-
-    # Decimals stay exact: a number in JSON has as many digits as it needs.
-    typer.echo(msgspec.json.Encoder(decimal_format="number").encode(row).decode())
+        typer.echo(json_text(rendered(row, now)))
 
 
 def _print_rows(found: list[LiveRow], columns: list[str], limit: int) -> None:
@@ -229,7 +227,7 @@ def _cell(row: LiveRow, column: str) -> str:
     image = row.key if row.unknown_since is not None else row.row or {}
     if column in row.unknown or (row.unknown_since is not None and column not in row.key):
         return "[dim]?[/]"
-    return escape(_shown(image.get(column)))
+    return escape(shown(image.get(column)))
 
 
 def _draw(columns: list[str], lines: list[list[str]]) -> None:
@@ -254,14 +252,3 @@ def _draw(columns: list[str], lines: list[list[str]]) -> None:
             grid.add_row(column, cell)
         console.rule(f"row {number}", align="left", style="dim")
         console.print(grid)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        # A value is no command to the terminal.
-        return "".join(letter if letter.isprintable() else "\ufffd" for letter in value)
-    import msgspec
-
-    return msgspec.json.Encoder(decimal_format="number").encode(value).decode()

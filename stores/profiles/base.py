@@ -40,10 +40,6 @@ class ProfileWriter(RowWriter):
         """Return the ids of all rows of `source` in `table` that are LIVE, as they are at the call."""
 
     @abstractmethod
-    def drop_rows(self, table: str, ids: Sequence[RowId]) -> int:
-        """Remove rows without a trace; return how many there were."""
-
-    @abstractmethod
     def members(self, records: Sequence[str]) -> dict[str, Member]:
         """Return the members among `records`, by record key."""
 

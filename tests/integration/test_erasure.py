@@ -84,6 +84,9 @@ def test_a_person_is_erased_while_the_flow_runs_and_a_replay_of_everything_chang
         names = [*texts(before), *records, before["person"]]
         assert all(number for number in count(home, *texts(before)).values())
 
+        dry = home.headrace("forget", "--record", records[0], "--dry-run")
+        assert (dry.returncode, dry.stdout) == (0, "")
+        assert "log/shop" in dry.stderr
         refused = home.headrace("forget", "--record", records[0])
         assert refused.returncode == 1
         assert "not confirmed" in refused.stderr
@@ -122,9 +125,10 @@ def test_a_person_is_erased_while_the_flow_stands_still_and_after_the_command_wa
         wait_until(erasures.exists, "the fingerprints")
         killed.kill()
 
-    done = home.headrace("forget", "--finish", "--json")
+    done = home.headrace("forget", "--finish")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["clean"]
+    assert "profile store" in done.stdout
+    assert ": none was found." in done.stdout
     assert count(home, *names) == dict.fromkeys(names, 0)
     nothing = home.headrace("forget", "--finish")
     assert (nothing.returncode, nothing.stdout) == (0, "")

@@ -185,25 +185,31 @@ class Journey:
         self._journal = MemoryJournal()
         self.resolver = self._opened(None)
         self._saved: list[_Saved] = []
+        self._under_way: list[Resolved] = []
 
     def run(self) -> None:
         crashes = self._rng.choice((0, 0, 1, 2, 3))
         while self._left or crashes:
-            batch = self._next_batch()
-            found = self.resolver.take(batch)
+            # The journal has a batch before anything that follows from it is under way to the store.
+            self._under_way += self.resolver.take(self._next_batch())
             fate = self._rng.random()
-            if crashes and fate < 0.5:
+            if crashes and fate < 0.4:
                 crashes -= 1
-                # The journal has the batch; of what follows from it, only a part has reached the store.
-                self.told.take(found[: self._rng.randint(0, len(found))])
+                self.told.take(self._under_way[: self._rng.randint(0, len(self._under_way))])
+                self._under_way.clear()
                 self._restart()
-                continue
-            self.told.take(found)
-            assert self.told.persons == persons_of(self.resolver)
-            if fate > 0.75:
-                self._saved.append(_Saved(self.resolver.close_epoch(), list(self._left)))
+            elif fate > 0.7:
+                self._close_epoch()
         # A resolver that has been started just now tells what the store may lack with the next mark.
-        self.told.take(self.resolver.take([Mark("crm", "0", 1, HOUR, HOUR, caught_up=True)]))
+        self._under_way += self.resolver.take([Mark("crm", "0", 1, HOUR, HOUR, caught_up=True)])
+        self._close_epoch()
+
+    def _close_epoch(self) -> None:
+        sequence = self.resolver.close_epoch()
+        self.told.take(self._under_way)
+        self._under_way.clear()
+        assert self.told.persons == persons_of(self.resolver)
+        self._saved.append(_Saved(sequence, list(self._left)))
 
     def _next_batch(self) -> list[Event]:
         size = self._rng.randint(0, 4)

@@ -14,7 +14,7 @@ from events.persons import Member, person_id, type_of
 from serving.explain import Explanation
 from serving.lookups import anything
 from serving.person_graph import Node, graph_of, identifier, path, record, state_of
-from serving.printable import as_json
+from serving.printable import json_text
 from serving.profile_document import explained
 from serving.profiles import NobodyError, Profiles
 from serving.show_profile import explanation_view
@@ -79,7 +79,7 @@ def test_an_over_shared_number_keeps_apart_who_have_nothing_else_in_common(profi
     assert (reason.kind, reason.identifier) == ("shared", sample.SWITCHBOARD)
     assert "3 records, more than its limit of 2" in reason.said
     assert [step.record for step in reason.carried] == [sample.ANNA_CRM, sample.BERT]
-    assert sample.DORA not in as_json(explained(found, NOW, profiles.name_of))
+    assert sample.DORA not in json_text(explained(found, NOW, profiles.name_of))
 
 
 def test_a_placeholder_that_both_have_is_named_as_what_it_is(profiles: Profiles) -> None:
@@ -127,7 +127,7 @@ def test_what_is_unknown_or_several_things_is_an_error(profiles: Profiles) -> No
 
 
 def test_an_explanation_is_plain_data_for_other_programs(profiles: Profiles) -> None:
-    found = json.loads(as_json(explained(explain(profiles, "customers/1", "users/7"), NOW, profiles.name_of)))
+    found = json.loads(json_text(explained(explain(profiles, "customers/1", "users/7"), NOW, profiles.name_of)))
     assert found["together"] is True
     assert [step["columns"] for step in found["path"]] == [["loyalty"], ["card"]]
     assert found["path"][0]["age_ms"] == 60_000

@@ -14,7 +14,7 @@ from events.errors import HeadraceError, RejectedError
 from events.persons import Member, person_id
 from serving.freshness import Demand, StaleError
 from serving.lookups import Lookup, anything, by_identifier, by_normaliser, by_type
-from serving.printable import as_json
+from serving.printable import json_text
 from serving.profile_document import document, suspected
 from serving.profiles import NobodyError, Profiles, SeveralError
 from serving.show_profile import profile_view, suspects_view
@@ -144,7 +144,7 @@ def test_a_key_that_is_a_number_and_a_text_in_two_rows_leads_to_both(tmp_path: P
 
 
 def test_the_document_says_of_each_value_where_it_is_from_and_how_old(profiles: Profiles) -> None:
-    found: dict[str, Any] = json.loads(as_json(document(profiles.find(Lookup("person", ANNA)), profiles.name_of)))
+    found: dict[str, Any] = json.loads(json_text(document(profiles.find(Lookup("person", ANNA)), profiles.name_of)))
     assert found["person"] == ANNA
     assert found["age_ms"] == 500
     (name,) = found["fields"]["name"]["of"]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stores.compaction import Compaction, compact, databases
+from stores.compaction import Compaction, compact, compact_schema, databases
+from tests.servers.postgres import running
 
 SECRET = b"anna.silva@example.org"
 
@@ -44,7 +45,7 @@ def test_what_was_deleted_is_in_no_byte_any_more_though_a_writer_has_it_open(tmp
     path = tmp_path / "people.sqlite3"
     with closing(filled(path, mode=mode)) as db:
         assert SECRET in bytes_of(tmp_path)
-        assert list(compact([path], now())) == [Compaction(path)]
+        assert list(compact([path], now(), patience=5)) == [Compaction(path)]
         assert SECRET not in bytes_of(tmp_path)
         db.execute("INSERT INTO people VALUES (0, 'eve')")
         assert db.execute("SELECT count(*) FROM people").fetchone() == (251,)
@@ -91,7 +92,7 @@ def test_a_reader_that_holds_on_to_what_was_is_told(tmp_path: Path) -> None:
         db.execute("BEGIN")
         db.execute("SELECT count(*) FROM people").fetchone()
         (found,) = compact([path], now(0), patience=0.1)
-        assert "reader" in found.fault
+        assert "write-ahead log" in found.fault
         db.execute("COMMIT")
         assert list(compact([path], now(0), patience=0.1)) == [Compaction(path)]
 
@@ -107,6 +108,27 @@ def test_one_that_would_keep_its_users_waiting_too_long_is_left_as_it_is(tmp_pat
 def test_a_file_that_is_no_database_or_is_gone_harms_nobody(tmp_path: Path) -> None:
     broken = tmp_path / "broken.sqlite3"
     broken.write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
-    found = list(compact([broken, tmp_path / "gone.sqlite3"], now(0)))
+    found = list(compact([broken, tmp_path / "gone.sqlite3"], now(0), patience=1))
     assert [bool(one.fault) for one in found] == [True, False]
     assert not (tmp_path / "gone.sqlite3").exists()
+
+
+def test_tables_of_postgresql_are_written_anew_and_one_in_use_is_told(request: pytest.FixtureRequest) -> None:
+    server = running(request.config)
+    with server.connect() as admin, server.connect() as user:
+        admin.execute("CREATE SCHEMA compacting")
+        for table in (b"busy", b"idle"):
+            admin.execute(b"CREATE TABLE compacting.%b AS SELECT repeat('x', 500) FROM generate_series(1, 500)" % table)
+            admin.execute(b"DELETE FROM compacting.%b" % table)
+        user.execute("BEGIN")
+        user.execute("SELECT count(*) FROM compacting.busy")
+        remarks = compact_schema(server.dsn(), "compacting", 0.1)
+        sizes = admin.execute(
+            "SELECT pg_relation_size('compacting.busy') > 0, pg_relation_size('compacting.idle')"
+        ).fetchone()
+        user.execute("ROLLBACK")
+        assert sizes == (True, 0)
+        assert len(remarks) == 2
+        assert "write-ahead log" in remarks[0]
+        assert "compacting.busy could not be compacted" in remarks[1]
+        admin.execute("DROP SCHEMA compacting CASCADE")

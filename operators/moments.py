@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from events.clock import to_millis
 
@@ -13,6 +13,8 @@ _ISO = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _LONGEST = 64
+_LEAP_SECOND = 60
+_HOUR, _FARTHEST_ZONE = 60, 18
 
 
 def moment_of(value: object) -> int | None:
@@ -24,11 +26,13 @@ def moment_of(value: object) -> int | None:
         return None
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     millis = int(((fraction or "") + "000")[:3])
+    seconds = int(second or 0)
+    leap = seconds == _LEAP_SECOND
     try:
         moment = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=timezone.utc
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), seconds - leap, tzinfo=timezone.utc
         )
-        return to_millis(moment) + millis - _offset(zone)
+        return to_millis(moment) + leap * 1000 + millis - _offset(zone)
     except ValueError:
         return None
 
@@ -37,7 +41,9 @@ def _offset(zone: str | None) -> int:
     if zone is None or zone in "Zz":
         return 0
     digits = zone[1:].replace(":", "").ljust(4, "0")
-    # A zone is less than a day from UTC; `timezone` says so if it is not.
-    ahead = timezone(timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))).utcoffset(None)
-    millis = int(ahead.total_seconds()) * 1000
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if hours > _FARTHEST_ZONE or minutes >= _HOUR:
+        message = f"{zone} is no zone"
+        raise ValueError(message)
+    millis = (hours * _HOUR + minutes) * 60_000
     return -millis if zone[0] == "-" else millis

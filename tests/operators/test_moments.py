@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.profiles.moments import moment_of
+from operators.moments import moment_of
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The records on which linking is measured: whose truth is known, with the rules that link them here.
 
-The rules were written from what the columns mean, not fitted to the truth. What a value is, the normalisers say for both
-sides: the peer gets the same columns, normalised where they are of a kind that is normalised here.
+The rules say what the columns mean, and were not fitted to the truth. The peer gets the same columns: those of the
+thousand persons raw, as its own tutorial takes them, all others as our normalisers make them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The log that the profiles flow is measured on: Debezium events of customers in four systems, the same for one seed.
 
-About 700 bytes an event. Who is who is that of `identity_people`; the rows say so in columns. Who belongs together in the
-end is known from the rows alone.
+About 700 bytes an event. Who is who is that of `identity_people`, said in columns. How many persons there must be in
+the end is known from the rows alone.
 """
 
 from __future__ import annotations
@@ -160,9 +160,7 @@ def components(carried: Iterable[tuple[Any, tuple[str, ...]]], limits: dict[str,
     graph: nx.Graph[Any] = nx.Graph()
     for record, identifiers in carried:
         graph.add_node((record,))
-        graph.add_edges_from(
-            ((record,), (type_, one)) for type_, one in zip(limits, identifiers, strict=True) if one
-        )
+        graph.add_edges_from(((record,), (type_, one)) for type_, one in zip(limits, identifiers, strict=True) if one)
     over = [node for node, count in graph.degree if len(node) == 2 and count > limits[node[0]]]
     graph.remove_nodes_from(over)
     return sum(1 for _ in nx.connected_components(graph))

@@ -113,7 +113,13 @@ def _theirs(records: Records) -> list[Judged]:
     seconds = time.perf_counter() - began
     best = best_threshold(pairs, records.truth)
     found = [
-        Judged(records.name, f"splink, pairs, best threshold {best:.2f}", score_pairs(pairs, records.truth, best), None, seconds),
+        Judged(
+            records.name,
+            f"splink, pairs, best threshold {best:.2f}",
+            score_pairs(pairs, records.truth, best),
+            None,
+            seconds,
+        ),
         Judged(records.name, f"splink, pairs, threshold {FIXED}", score_pairs(pairs, records.truth, FIXED), None, None),
     ]
     persons = joined(records.truth, pairs, FIXED)

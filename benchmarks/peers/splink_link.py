@@ -26,7 +26,7 @@ KINDS = {
     "text": lambda column: cl.LevenshteinAtThresholds(column, [2, 5]).configure(term_frequency_adjustments=True),
     "code": lambda column: cl.LevenshteinAtThresholds(column, 2),
     "exact": lambda column: cl.ExactMatch(column).configure(term_frequency_adjustments=True),
-    "email": lambda column: cl.EmailComparison(column),
+    "email": cl.EmailComparison,
     "date": lambda column: cl.DateOfBirthComparison(column, input_is_string=True),
 }
 

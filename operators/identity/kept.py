@@ -72,9 +72,6 @@ class Kept:
         identifiers = {name.removeprefix(_SHARED) for name in names if name.startswith(_SHARED)}
         return {name for name in names if not name.startswith(_FACT)}, identifiers
 
-    def __contains__(self, record: str) -> bool:
-        return record in self._records
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
 

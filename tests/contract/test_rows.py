@@ -179,6 +179,15 @@ def test_a_row_is_put_over_what_was_there(writer: RowWriter) -> None:
     assert everything(writer, "t") == {1: newer, 2: row(2)}
 
 
+def test_dropped_rows_are_gone_without_a_trace(writer: RowWriter) -> None:
+    writer.put("t", [row(1), row(2, state=GONE), row(3)])
+    ids = [(SOURCE, key_of(number)) for number in (1, 2, 9)]
+    assert writer.drop_rows("t", ids) == 2
+    assert writer.drop_rows("t", ids) == writer.drop_rows("nowhere", ids) == writer.drop_rows("t", []) == 0
+    assert set(everything(writer, "t")) == {3}
+    assert writer.tally("t", 1000) == Tally(live=1)
+
+
 def test_putting_twice_is_putting_once(writer: RowWriter) -> None:
     rows = [row(number, a=number) for number in range(10)]
     writer.put("t", rows)

@@ -13,11 +13,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from events.changes import Change, Decision, Position, Sighting, Truncation
+from events.erasure import Erasure
 from events.log import Applied, Mark
 from stores.rows.base import GONE, HELD, LIVE, RowQuery, StoredRow, Tally
 from stores.rows.columns import COLUMNS, kinds_of, seen_of
 from stores.rows.holds import HOLD, Hold, holds_of
-from stores.rows.intake import RowIntake, applied_after
+from stores.rows.intake import ERASED, RowIntake, applied_after
 from stores.rows.sqlite import SqliteRows
 from stores.rows.sqlite_reader import SqliteRowReader
 from stores.rows.table import Counts
@@ -406,3 +407,23 @@ def test_events_of_a_table_that_is_not_live_are_ignored_and_told(
         store.intake.write(items)
     assert caplog.text.count("public.nowhere") == 1
     assert store.states() == {1: LIVE}
+
+
+def test_an_erasure_removes_rows_and_keeps_out_what_is_under_way(tmp_path: Path) -> None:
+    erased: set[str] = set()
+    kept, writer = intake(
+        tmp_path / "tables.sqlite3", settings(share=0.5, window=1, rows=2), barred=erased.__contains__
+    )
+    kept.write([change(number, 1, {"a": number}) for number in range(4)])
+    records = tuple(change(number).record for number in (1, 2, 3))
+    erasure = Erasure("e1", "default", "p", (*records, "crm/customers/{}"), (), NOW)
+    erased.update(records)
+    kept.write([change(0, 2, {"a": "before"}), erasure, change(1, 3, {"a": "late"})])
+    kept.close_epoch([])
+    # The same again, as after a crash, and then a delete that the guard counts.
+    kept.write([erasure, change(2, 4, {"a": "late"}), gone(0, 5)])
+    found = writer.fetch(LIVE_NAME, [(SOURCE, key_of(number)) for number in range(4)])
+    assert {row.key: row.state for row in found.values()} == {key_of(0): GONE}
+    assert writer.facts(ERASED) == {"e1": b'{"entries":3}'}
+    assert not holds_of(writer.facts(HOLD))
+    kept.close()

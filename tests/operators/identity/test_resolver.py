@@ -96,7 +96,7 @@ def test_each_change_is_passed_along_with_whose_its_record_is() -> None:
 
 
 def test_what_moves_nobody_is_passed_along_and_noted_without_work_on_the_graph() -> None:
-    resolver, journal = started(MemoryJournal()), MemoryJournal()
+    journal = MemoryJournal()
     resolver = started(journal)
     resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["a@x"])])
     before, visited = journal.text(), resolver.graph.visited
@@ -262,6 +262,16 @@ def test_after_a_roll_back_the_store_is_told_what_it_may_know_wrongly_and_nothin
     assert persons(found) == {row(2): TWO, row(3): ""}
     # The first start may have died before that reached the store.
     assert persons(started(journal, sequence).take([mark(1)])) == {row(2): TWO, row(3): ""}
+
+
+def test_after_a_roll_back_the_store_is_told_of_identifiers_that_were_over_their_limit_in_between() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal)
+    resolver.take([links(n, n, ["a@x"]) for n in (1, 2, 3)])
+    sequence = resolver.close_epoch()
+    assert of(Shared, resolver.take([links(4, 4, ["a@x"])])) == [Shared("email:a@x", REALM, 4, 3)]
+    resolver.take([links(4, 5, op="delete")])
+    assert of(Shared, started(journal, sequence).take([mark(1)])) == [Shared("email:a@x", REALM, 3, 3)]
 
 
 def test_names_kept_for_a_roll_back_go_once_the_epoch_has_closed() -> None:

@@ -229,6 +229,15 @@ def test_deleted_records_are_remembered_for_the_horizon_and_then_go() -> None:
     assert row(1) in persons(resolver.take([links(1, 5, ["a@x"])]))
 
 
+def test_a_record_that_is_forgotten_as_soon_as_it_goes_is_told_to_have_gone() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal, horizon=30 * DAY)
+    resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["b@x"], time=99 * DAY), mark(99 * DAY)])
+    assert persons(resolver.take([links(1, 9, op="delete", time=DAY), mark(99 * DAY)])) == {row(1): ""}
+    resolver.take([mark(99 * DAY)])
+    assert journal.get(row(1)) is None
+
+
 def test_a_time_far_ahead_and_a_source_that_is_behind_forget_nothing_too_early() -> None:
     journal = MemoryJournal()
     resolver = started(journal, horizon=30 * DAY)

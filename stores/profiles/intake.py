@@ -8,8 +8,7 @@ how often, or in which batch. What `applied` claims is written when its epoch cl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +17,7 @@ from typing_extensions import override
 from events.changes import Change, Truncation
 from events.clock import Clock
 from events.erasure import Erasure
-from events.log import Applied, Mark
+from events.log import Mark
 from events.persons import Member, PersonEvent, Shared
 from stores.profile_settings import ProfilesSettings
 from stores.profiles.base import ProfileWriter
@@ -28,9 +27,9 @@ from stores.profiles.logic import ProfileLogic
 from stores.profiles.persons import Persons
 from stores.profiles.record_keys import RecordKeys
 from stores.profiles.table import ProfileTable
-from stores.rows.base import APPLIED, applied_fact, applied_of
-from stores.rows.intake import MADE, applied_after
-from stores.sink import EpochWriter
+from stores.rows.base import APPLIED
+from stores.rows.change_intake import ChangeIntake
+from stores.rows.intake import MADE
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class _Batch(msgspec.Struct):
     erasures: list[Erasure] = []
 
 
-class ProfileIntake(EpochWriter[Item]):
+class ProfileIntake(ChangeIntake[Item]):
     """Drives a profile store from a dataflow.
 
     :arg writer: The store.
@@ -71,7 +70,6 @@ class ProfileIntake(EpochWriter[Item]):
     ) -> None:
         self._writer = writer
         self._settings = settings
-        self._clock = clock
         self._logic = logic
         self._report = report
         self._is_erased = is_erased
@@ -79,14 +77,8 @@ class ProfileIntake(EpochWriter[Item]):
         self._persons = Persons(writer, logic, self._keys)
         self._former = Former(writer)
         self._tables: dict[str, ProfileTable] = {}
-        self._applied: dict[tuple[str, str], Applied] = {}
         self._passed_over: set[tuple[str, str]] = set()
-        self._torn = False
-        try:
-            self._load()
-        except BaseException:
-            writer.close()
-            raise
+        super().__init__(writer, {stream.name for stream in settings.streams}, clock)
 
     @override
     def write(self, items: Sequence[Item]) -> None:
@@ -110,12 +102,8 @@ class ProfileIntake(EpochWriter[Item]):
     def close_epoch(self, marks: Sequence[Mark]) -> None:
         self._mend()
         self._former.close_epoch()
-        applied, now = dict(self._applied), self._clock()
-        for mark in marks:
-            key = mark.source, mark.partition
-            applied[key] = applied_after(applied.get(key), mark, now)
-        noted = dict(applied_fact(mark) for key, mark in applied.items() if mark is not self._applied.get(key))
-        forgettable = self._forgettable(applied.values())
+        applied, noted = self._reached(marks)
+        forgettable = self._forgettable(self._behind(applied))
         if not (noted or forgettable):
             return
         with self._commit():
@@ -125,19 +113,7 @@ class ProfileIntake(EpochWriter[Item]):
         self._applied = applied
 
     @override
-    def progress(self) -> int:
-        return max((mark.applied_at for mark in self._applied.values()), default=0)
-
-    @override
-    def identity(self) -> str:
-        return self._writer.identity()
-
-    @override
-    def close(self) -> None:
-        self._writer.close()
-
     def _load(self) -> None:
-        self._applied = {(mark.source, mark.partition): mark for mark in applied_of(self._writer.facts(APPLIED))}
         self._tables = {
             table.name: ProfileTable(self._writer, table, self._clock, self._is_erased, self._owner(table.name))
             for table in self._settings.tables
@@ -185,26 +161,8 @@ class ProfileIntake(EpochWriter[Item]):
             )
         self._writer.note(MADE, changed)
 
-    def _mend(self) -> None:
-        if self._torn:
-            self._load()
-            self._torn = False
-
-    @contextmanager
-    def _commit(self) -> Iterator[None]:
-        try:
-            with self._writer.transaction():
-                yield
-        except BaseException:
-            # What is in memory has gone on without the store.
-            self._torn = True
-            raise
-
-    def _forgettable(self, applied: Iterable[Applied]) -> list[tuple[ProfileTable, int]]:
-        streams = {stream.name for stream in self._settings.streams}
-        behind_marks = (mark for mark in applied if not mark.caught_up and mark.source in streams)
-        catching_up = (mark.event_time for mark in behind_marks if mark.event_time is not None)
-        behind, days = min(catching_up, default=None), self._settings.tombstone_days
+    def _forgettable(self, behind: int | None) -> list[tuple[ProfileTable, int]]:
+        days = self._settings.tombstone_days
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
 

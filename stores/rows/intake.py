@@ -7,8 +7,7 @@ What `applied` claims is written when its epoch closes, never before the data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -17,12 +16,12 @@ from typing_extensions import override
 from events.changes import Change, Decision, Sighting, Truncation
 from events.clock import Clock
 from events.erasure import Erasure
-from events.log import Applied, Mark
-from stores.rows.base import APPLIED, RowId, RowWriter, applied_fact, applied_of
+from events.log import Mark
+from stores.rows.base import APPLIED, RowId, RowWriter
+from stores.rows.change_intake import ChangeIntake
 from stores.rows.holds import Hold
 from stores.rows.table import Counts, TableIntake
 from stores.settings import TablesSettings
-from stores.sink import EpochWriter
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class _Removed(msgspec.Struct):
     entries: int
 
 
-class RowIntake(EpochWriter[Item]):
+class RowIntake(ChangeIntake[Item]):
     """Drives a row store from a dataflow.
 
     :arg writer: The store.
@@ -64,19 +63,12 @@ class RowIntake(EpochWriter[Item]):
     ) -> None:
         self._writer = writer
         self._settings = tables
-        self._clock = clock
         self._alert = alert
         self._observe = observe
         self._barred = barred
         self._names: dict[tuple[str, str], str | None] = {}
-        self._torn = False
         self._tables: dict[str, TableIntake] = {}
-        self._applied: dict[tuple[str, str], Applied] = {}
-        try:
-            self._load()
-        except BaseException:
-            writer.close()
-            raise
+        super().__init__(writer, {stream.name for stream in tables.streams}, clock)
 
     @override
     def write(self, items: Sequence[Item]) -> None:
@@ -109,12 +101,8 @@ class RowIntake(EpochWriter[Item]):
     @override
     def close_epoch(self, marks: Sequence[Mark]) -> None:
         self._mend()
-        applied, now = dict(self._applied), self._clock()
-        for mark in marks:
-            key = mark.source, mark.partition
-            applied[key] = applied_after(applied.get(key), mark, now)
-        noted = dict(applied_fact(mark) for key, mark in applied.items() if mark is not self._applied.get(key))
-        forgettable = self._forgettable(applied.values())
+        applied, noted = self._reached(marks)
+        forgettable = self._forgettable(self._behind(applied))
         unnoted = [table for table in self._tables.values() if table.unnoted]
         if not (noted or forgettable or unnoted):
             return
@@ -126,18 +114,6 @@ class RowIntake(EpochWriter[Item]):
             self._writer.note(APPLIED, noted)
         self._applied = applied
         self._observe(Counts(), marks)
-
-    @override
-    def progress(self) -> int:
-        return max((mark.applied_at for mark in self._applied.values()), default=0)
-
-    @override
-    def identity(self) -> str:
-        return self._writer.identity()
-
-    @override
-    def close(self) -> None:
-        self._writer.close()
 
     def _take(self, groups: dict[str, list[Change | Truncation | Decision]], counts: Counts) -> None:
         for name, group in groups.items():
@@ -159,8 +135,8 @@ class RowIntake(EpochWriter[Item]):
         # What is remembered of those rows, and their number, is not so any more.
         self._torn = True
 
+    @override
     def _load(self) -> None:
-        self._applied = {(mark.source, mark.partition): mark for mark in applied_of(self._writer.facts(APPLIED))}
         with self._writer.transaction():
             self._tables = {
                 live.name: TableIntake(self._writer, live, self._settings.guard, self._clock, self._alert)
@@ -185,26 +161,8 @@ class RowIntake(EpochWriter[Item]):
                 )
         self._writer.note(MADE, {name: source for name, source in made.items() if known.get(name) != source})
 
-    def _mend(self) -> None:
-        if self._torn:
-            self._load()
-            self._torn = False
-
-    @contextmanager
-    def _commit(self) -> Iterator[None]:
-        try:
-            with self._writer.transaction():
-                yield
-        except BaseException:
-            # What is in memory has gone on without the store.
-            self._torn = True
-            raise
-
-    def _forgettable(self, applied: Iterable[Applied]) -> list[tuple[TableIntake, tuple[int, int]]]:
-        streams = {stream.name for stream in self._settings.streams}
-        behind_marks = (mark for mark in applied if not mark.caught_up and mark.source in streams)
-        catching_up = (mark.event_time for mark in behind_marks if mark.event_time is not None)
-        behind, days = min(catching_up, default=None), self._settings.tombstone_days
+    def _forgettable(self, behind: int | None) -> list[tuple[TableIntake, tuple[int, int]]]:
+        days = self._settings.tombstone_days
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
 
@@ -222,27 +180,3 @@ class RowIntake(EpochWriter[Item]):
                 # What is not live is turned away before it comes here: this is a flow that was wired another way.
                 logger.warning("events of %s of %s are ignored: no live table is made of it", item.table, item.source)
         return self._names[place]
-
-
-def applied_after(before: Applied | None, mark: Mark, now: int) -> Applied:
-    """Return how far a partition is applied when `mark` has been reached: `before` itself if that adds nothing.
-
-    What was read again from an earlier offset has been applied before, unless the log itself ends earlier by now.
-    """
-    if before is None:
-        before = Applied(mark.source, mark.partition, -1, None, mark.read_at, caught_up=False, applied_at=now)
-    positions, reached = dict(before.positions), dict(before.reached)
-    for source, position in mark.positions.items():
-        if source not in positions or position > positions[source]:
-            positions[source], reached[source] = position, mark.seen_at
-    after = msgspec.structs.replace(before, positions=positions, reached=reached)
-    if mark.offset >= before.offset or mark.caught_up:
-        times = [time for time in (before.event_time, mark.event_time) if time is not None]
-        after = msgspec.structs.replace(
-            after,
-            offset=mark.offset,
-            event_time=max(times, default=None),
-            read_at=max(before.read_at, mark.read_at),
-            caught_up=mark.caught_up,
-        )
-    return before if after == before else msgspec.structs.replace(after, applied_at=now)

@@ -16,9 +16,10 @@ from events.changes import Change, Decision, Position, Sighting, Truncation
 from events.erasure import Erasure
 from events.log import Applied, Mark
 from stores.rows.base import GONE, HELD, LIVE, RowQuery, StoredRow, Tally
+from stores.rows.change_intake import applied_after
 from stores.rows.columns import COLUMNS, kinds_of, seen_of
 from stores.rows.holds import HOLD, Hold, holds_of
-from stores.rows.intake import ERASED, RowIntake, applied_after
+from stores.rows.intake import ERASED, RowIntake
 from stores.rows.sqlite import SqliteRows
 from stores.rows.sqlite_reader import SqliteRowReader
 from stores.rows.table import Counts

@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--only", choices=("headrace",), help="leave the peer out")
     sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument("--quick", action="store_true", help="2,000 and 10,000 records: minutes become seconds")
+    sizes.add_argument("--quick", action="store_true", help="10,000 and 30,000 records: minutes become seconds")
     sizes.add_argument("--full", action="store_true", help="10,000, 100,000 and 1,000,000 records")
     sizes.add_argument("--records", nargs="+", type=int, help="records of each size, ascending")
     parser.add_argument("--changes", type=int, help="later events of the flow")
@@ -56,8 +56,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.records:
         options.records = [10_000, 100_000, 1_000_000] if options.full else [10_000, 100_000]
-        options.records = [2_000, 10_000] if options.quick else options.records
-    options.changes = options.changes or (2_000 if options.quick else 20_000)
+        options.records = [10_000, 30_000] if options.quick else options.records
+    options.changes = options.changes or (20_000 if options.quick else 100_000)
     options.seconds = options.seconds or (5.0 if options.quick else 30.0)
     return options
 
@@ -73,6 +73,7 @@ def report_flow(console: Console, found: Sequence[Flowing], alone: Sequence[Reso
         "later events/s",
         "of the smallest",
         "times the batch",
+        "peak MiB",
         "look-up p50 ms",
         "p99 ms",
     ):
@@ -81,11 +82,12 @@ def report_flow(console: Console, found: Sequence[Flowing], alone: Sequence[Reso
         batch = batches.get(one.records)
         table.add_row(
             f"{one.records:,}",
-            f"{one.first_rate:,.0f}",
-            f"{one.first_rate / found[0].first_rate:.0%}",
-            f"{one.later_rate:,.0f}",
-            f"{one.later_rate / found[0].later_rate:.0%}",
+            f"{one.first.rate:,.0f}",
+            f"{one.first.rate / found[0].first.rate:.0%}",
+            f"{one.later.rate:,.0f}",
+            f"{one.later.rate / found[0].later.rate:.0%}",
             "not measured" if batch is None else f"{one.first.seconds / batch:.1f}",
+            f"{one.first.peak / 2**20:,.0f}",
             f"{one.lookup.p50:.2f}",
             f"{one.lookup.p99:.2f}",
         )

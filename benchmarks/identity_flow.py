@@ -6,6 +6,7 @@ Its store must hold as many persons as the rows have components, also after the 
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import os
 import random
@@ -26,7 +27,7 @@ from bytewax.recovery import init_db_dir
 from benchmarks.identity_log import REALM, STREAM, Customers, probe_person, settings
 from benchmarks.tables_delay import delays
 from benchmarks.tables_log import PARTITIONS, probes, write
-from benchmarks.tables_watch import Commits, Run, failed, start, watched
+from benchmarks.tables_watch import Commits, failed, start
 from events.errors import HeadraceError
 from events.log import LogRecord
 from stores.log.files import FileLog
@@ -41,7 +42,11 @@ POLL = 0.001
 WARM_SECONDS = 3.0
 START_SECONDS = 180.0
 END_SECONDS = 60.0
+RUN_SECONDS = 1_800.0
+LOOK = 0.002
 LOOKUPS = 5_000
+FIRST, LATER = -1, -2
+"""Versions of the probes that begin the first events and the later ones."""
 BEGUN = "SELECT 1 FROM row_probes WHERE json_extract(image, '$.version') = {version} LIMIT 1"
 
 
@@ -70,30 +75,38 @@ class Live(msgspec.Struct):
     peak: int
 
 
+class TakenIn(msgspec.Struct):
+    """How the flow took in events, from its first commit to its last, so that no start counts.
+
+    :arg events: Those that were not yet there with the first commit.
+    :arg start: Seconds until that.
+    :arg peak: Most memory of the process, in bytes.
+    """
+
+    events: int
+    seconds: float
+    start: float
+    peak: int
+
+    @property
+    def rate(self) -> float:
+        """Events a second; not a number where the first commit had them all."""
+        return self.events / self.seconds if self.events > 0 else math.nan
+
+
 class Flowing(msgspec.Struct):
     """What was measured with so many records.
 
     :arg first: How the first events of all records were taken in.
-    :arg later: How `changes` events of records that were there were.
+    :arg later: How later events of records that were there were.
     :arg live: None where the flow was not run live.
     """
 
     records: int
-    first: Run
-    changes: int
-    later: Run
+    first: TakenIn
+    later: TakenIn
     lookup: Percentiles
     live: Live | None = None
-
-    @property
-    def first_rate(self) -> float:
-        """First events a second."""
-        return self.records / self.first.seconds
-
-    @property
-    def later_rate(self) -> float:
-        """Later events a second."""
-        return self.changes / self.later.seconds
 
 
 def measure_flow(home: Path, records: int, seed: int, changes: int, live: tuple[float, float] | None) -> Flowing:
@@ -104,21 +117,47 @@ def measure_flow(home: Path, records: int, seed: int, changes: int, live: tuple[
     """
     customers = Customers(seed, records)
     stream, data = home / "log" / STREAM, home / "data"
-    first = _take_in(customers, stream, data, -1, customers.snapshot())
-    later = _take_in(customers, stream, data, -2, customers.changes(changes))
+    first = _take_in(customers, stream, data, FIRST, customers.snapshot())
+    later = _take_in(customers, stream, data, LATER, customers.changes(changes))
     lookup = _lookups(data, seed)
     lived = None if live is None else measure_live(customers, stream, data, *live)
-    return Flowing(records, first, changes, later, lookup, lived)
+    return Flowing(records, first, later, lookup, lived)
 
 
-def _take_in(customers: Customers, stream: Path, data: Path, version: int, events: Iterator[LogRecord]) -> Run:
-    write(stream, customers.begin(version))
-    write(stream, events)
-    run = watched(
-        NAME, [_command()], data / DATABASE, BEGUN.format(version=version), _variables(stream, data, "replay")
-    )
+def _take_in(customers: Customers, stream: Path, data: Path, version: int, events: Iterator[LogRecord]) -> TakenIn:
+    count = write(stream, itertools.chain(customers.begin(version), events))
+    began = time.monotonic()
+    process = start(_command(), data, _variables(stream, data, "replay"))
+    commits = Commits(data / DATABASE, BEGUN.format(version=version))
+    known: int | None = None
+    try:
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            if time.monotonic() - began > RUN_SECONDS:
+                detail = f"{NAME} took longer than {RUN_SECONDS:.0f} s"
+                raise HeadraceError(detail, "measure with fewer --records")
+            time.sleep(LOOK)
+            commits.look()
+            if known is None and not math.isnan(commits.first):
+                known = _known(data) if version == FIRST else 0
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        commits.look()
+    finally:
+        commits.close()
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+    if process.returncode or known is None:
+        raise failed(NAME, data)
     _check(customers, data)
-    return run
+    return TakenIn(count - known, commits.last - commits.first, commits.first - began, ended[2].ru_maxrss * 1024)
+
+
+def _known(data: Path) -> int:
+    """Return how many records are there."""
+    reader = SqliteProfileReader(data / DATABASE)
+    members, _ = reader.totals()
+    reader.close()
+    return members
 
 
 def _check(customers: Customers, data: Path) -> None:
@@ -167,6 +206,8 @@ def measure_live(customers: Customers, stream: Path, data: Path, rate: float, se
         commits = Commits(data / DATABASE, "SELECT 1")
         moments: list[float] = []
         while not receiving.poll(POLL):
+            if appender.exitcode or process.poll() is not None:
+                raise failed("the appender" if appender.exitcode else NAME, data)
             watch.look()
             commits.look()
             if not moments or commits.last != moments[-1]:

@@ -20,7 +20,7 @@ from operators.changes.decode import decoder
 from operators.changes.rules import Decode
 from operators.changes.sighting import Sightings
 from stores.log.source import LogBatch
-from stores.sections import ChangesSettings, ChangeTableSettings, table_of
+from stores.sections import ChangesSettings, ChangeTableSettings, checked_name, table_of
 
 MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""
@@ -28,6 +28,8 @@ MOST_TABLES = 10_000
 LONG_NAME = 200
 KEY_BYTES = 2_000
 """Of a primary key, as canonical JSON: every database's index holds it then."""
+_SLASHES = 2
+"""At least so many are in a record key: source/table/key."""
 LONG_KEY = KEY_BYTES // 4
 """Characters up to which a key has no more bytes than that."""
 
@@ -189,8 +191,21 @@ def _control(record: LogRecord) -> Sequence[Decision | Erasure]:
     value = record.value or b""
     try:
         if msgspec.json.decode(value, type=_Said).type == "erasure":
-            return (msgspec.json.decode(value, type=Erasure),)
+            erasure = msgspec.json.decode(value, type=Erasure)
+            _check_erasure(erasure)
+            return (erasure,)
         return (msgspec.json.decode(value, type=Decision),)
     except msgspec.DecodeError as error:
         msg = f"not a decision: {error}"
         raise RejectedError(msg, "use `headrace held release`, `headrace held discard` or `headrace forget`") from None
+
+
+def _check_erasure(erasure: Erasure) -> None:
+    try:
+        checked_name(erasure.realm)
+    except ValueError as error:
+        raise RejectedError(str(error), "use `headrace forget`") from None
+    wrong = next((record for record in erasure.records if record.count("/") < _SLASHES), None)
+    if wrong is not None:
+        msg = f"an erasure names {wrong[:LONG_NAME]!r}, which is no record key"
+        raise RejectedError(msg, "use `headrace forget`")

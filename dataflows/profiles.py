@@ -26,6 +26,7 @@ from events.changes import Change, Truncation
 from events.clock import system_clock
 from events.dead_letters import DeadLetter
 from events.erasure import Erased, Erasure
+from events.errors import StoreError
 from events.log import LogRecord, Mark, control_stream, replay_stream
 from events.persons import Links, PersonEvent
 from operators.changes.order import DAY, order
@@ -70,6 +71,13 @@ def build(settings: Settings) -> Dataflow:
     def applied() -> dict[tuple[str, str], int]:
         return _applied_everywhere(settings)
 
+    @functools.cache
+    def known_realms() -> frozenset[str]:
+        reader = open_profile_reader(settings)
+        realms = frozenset(reader.realms())
+        reader.close()
+        return realms
+
     flow = Dataflow(FLOW)
     source = LogSource(
         log,
@@ -99,7 +107,11 @@ def build(settings: Settings) -> Dataflow:
     identified = op.flat_map_batch("identify", decoded, identify)
 
     def open_resolver(realm: str) -> Resolver:
-        journal = SqliteJournal(settings.identity_dir / f"{realm}.sqlite3", system_clock)
+        path = settings.identity_dir / f"{realm}.sqlite3"
+        if not path.exists() and realm in known_realms():
+            detail = f"the identity journal {path} is missing, though the profile store has records of its realm"
+            raise StoreError(detail, f"put it back, or read everything again: {_anew(settings)}")
+        journal = SqliteJournal(path, system_clock)
         return Resolver(
             realm, identity_rules(profiles), journal, extraction=digest, horizon=horizon, is_erased=barred.links
         )
@@ -169,6 +181,14 @@ def _applied_everywhere(settings: Settings) -> dict[tuple[str, str], int]:
         places.append({(mark.source, mark.partition): mark.offset for mark in marks})
     common = set.intersection(*(set(place) for place in places))
     return {key: min(place[key] for place in places) for key in common}
+
+
+def _anew(settings: Settings) -> str:
+    """Return how everything is removed that the flow has made, but for the log."""
+    store = f"the schema of the profiles in {settings.rows.backend}"
+    if settings.rows.backend == "sqlite":
+        store = f"{settings.profiles_path}*"
+    return f"stop the flow, and remove {settings.identity_dir}, {store} and {settings.data_dir / 'recovery' / FLOW}"
 
 
 def _one_key(item: object) -> str:

@@ -81,7 +81,7 @@ def build(settings: Settings) -> Dataflow:
             settings.tables,
             system_clock,
             lambda hold: raise_alert(own_log, _alert(hold)),
-            barred=barred.record,
+            barred=barred.change,
         )
 
     arriving: Any = op.merge("arriving", ordered, others)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+EXPLAINED = 3
+"""Exit code of a process that has said in one line what stopped it."""
+
+
 class HeadraceError(Exception):
     """Root of all errors that Headrace raises on purpose.
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from events.errors import HeadraceError, SettingsError
+from events.errors import EXPLAINED, HeadraceError, SettingsError
 from stores.sections import checked_name
 from stores.settings import FLOWS, Settings, load
 
@@ -53,11 +53,12 @@ def run(
     _check_streams(flow)
     variables = _folder_variables(folder or [])
     arguments = ["-w", str(workers)]
-    if flow != "knowledge":
-        typer.echo(f"following {', '.join(_streams(flow))} into {load().data_dir}; Ctrl-C stops it", err=True)
     if recovery:
-        arguments += recovery_arguments(load().data_dir / "recovery" / _known(flow))
-    raise typer.Exit(start(flow, variables, arguments))
+        arguments += recovery_arguments(load().data_dir / "recovery" / flow)
+    said = (
+        "" if flow == "knowledge" else f"following {', '.join(_streams(flow))} into {load().data_dir}; Ctrl-C stops it"
+    )
+    raise typer.Exit(start(flow, variables, arguments, said))
 
 
 def replay(
@@ -86,9 +87,10 @@ def replay(
     }
     shown = f"HEADRACE_DATA_DIR={shlex.quote(str(target))} HEADRACE_LOG__DIR={shlex.quote(str(fixture))}"
     beside = fixture / CONFIG
-    if beside.is_file() and "HEADRACE_CONFIG" not in os.environ:
-        variables["HEADRACE_CONFIG"] = str(beside)
-        shown += f" HEADRACE_CONFIG={shlex.quote(str(beside))}"
+    if beside.is_file():
+        variables["HEADRACE_CONFIG"] = os.environ.get("HEADRACE_CONFIG", str(beside))
+    if config := variables.get("HEADRACE_CONFIG", os.environ.get("HEADRACE_CONFIG")):
+        shown += f" HEADRACE_CONFIG={shlex.quote(str(Path(config).absolute()))}"
     os.environ.update(variables)
     _check_streams(flow)
     _check_recorded(flow, fixture)
@@ -108,18 +110,34 @@ def recovery_arguments(folder: Path) -> list[str]:
     return ["-r", str(folder), "-b", "0"]
 
 
-def start(flow: str, variables: dict[str, str], arguments: list[str]) -> int:
-    """Run a flow in a process of its own until it ends; return its exit code. Ctrl-C ends it without noise."""
+def start(flow: str, variables: dict[str, str], arguments: list[str], said: str = "") -> int:
+    """Run a flow in a process of its own until it ends; return its exit code. Ctrl-C ends it without noise.
+
+    :arg said: Told before it starts, once nothing speaks against that.
+    """
     settings = load()  # a wrong setting is refused here, before a process is started
     _check_store(flow, settings)
+    if said:
+        typer.echo(said, err=True)
     environment = {**os.environ, **variables}
-    command = [sys.executable, "-m", "bytewax.run", f"dataflows.{_known(flow)}", "-s", "1", *arguments]
+    module = f"dataflows.{_known(flow)}"
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
-    with _only_run(flow, settings.data_dir) as lock:
+    with _only_run(flow, settings.data_dir) as lock, tempfile.TemporaryFile() as noise:
+        spoken = os.dup(sys.stderr.fileno())
+        command = [sys.executable, "-m", "dataflows.launch", str(spoken), module, "-s", "1", *arguments]
         # The flow holds the lock as well: should this process be killed, no other one starts beside it.
-        process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=[lock])  # noqa: S603  # ours
-        return _awaited(flow, process)
+        process = subprocess.Popen(  # noqa: S603  # ours
+            command, env=environment, start_new_session=True, pass_fds=[lock, spoken], stderr=noise
+        )
+        os.close(spoken)
+        code = _awaited(flow, process)
+        if code == EXPLAINED:
+            return 1
+        if code:
+            noise.seek(0)
+            sys.stderr.write(noise.read().decode(errors="replace"))
+        return code
 
 
 def _awaited(flow: str, process: subprocess.Popen[bytes]) -> int:

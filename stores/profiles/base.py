@@ -150,3 +150,7 @@ class ProfileReader(RowReader):
     @abstractmethod
     def totals(self) -> tuple[int, int]:
         """Return the number of members and the number of profiles."""
+
+    @abstractmethod
+    def realms(self) -> list[str]:
+        """Return the realms that have ever had a member, in any order."""

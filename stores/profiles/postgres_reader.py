@@ -42,13 +42,16 @@ class PostgresProfileReader(PostgresRowReader, ProfileReader):
                 found = db.execute(composed(self._schema, schema.FORMER), (to_text(one),)).fetchone()
                 return found and (from_text(found[0]), None if found[1] is None else from_text(found[1]))
 
-            def realms() -> list[str]:
-                found = db.execute(composed(self._schema, "SELECT name FROM {realms}"))
-                return [from_text(realm) for (realm,) in found]
-
-            return lead(id_, person_of, former, realms)
+            return lead(id_, person_of, former, lambda: self._realms(db))
 
         return self._read(run, None)
+
+    @override
+    def realms(self) -> list[str]:
+        return self._read(self._realms, [])
+
+    def _realms(self, db: Session) -> list[str]:
+        return [from_text(realm) for (realm,) in db.execute(composed(self._schema, "SELECT name FROM {realms}"))]
 
     @override
     def member(self, record: str) -> Member | None:

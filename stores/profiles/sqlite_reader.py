@@ -42,12 +42,13 @@ class SqliteProfileReader(SqliteRowReader, ProfileReader):
                 found = _first(db, schema.PERSON, one)
                 return None if found is None else str(found[0])
 
-            def realms() -> list[str]:
-                return [realm for (realm,) in db.execute("SELECT name FROM headrace_realms")]
-
-            return lead(id_, person_of, lambda one: _first(db, schema.FORMER, one), realms)
+            return lead(id_, person_of, lambda one: _first(db, schema.FORMER, one), lambda: _realms(db))
 
         return self._read(run, None)
+
+    @override
+    def realms(self) -> list[str]:
+        return self._read(_realms, [])
 
     @override
     def member(self, record: str) -> Member | None:
@@ -137,3 +138,7 @@ def _first(db: sqlite3.Connection, query: str, *values: object) -> tuple[Any, ..
     row: tuple[Any, ...] | None = cursor.fetchone()
     cursor.close()
     return row
+
+
+def _realms(db: sqlite3.Connection) -> list[str]:
+    return [str(realm) for (realm,) in db.execute("SELECT name FROM headrace_realms")]

@@ -47,7 +47,7 @@ class RowIntake(ChangeIntake[Item]):
     :arg alert: Called when deletes become held, once for each table and slice, before that is committed: after a crash
         in between it is called again.
     :arg observe: Told after each commit what became of its changes, and the marks that it noted.
-    :arg barred: Tells which records have been erased: what was under way then is not let in.
+    :arg barred: Tells which changes are of erased persons: what was under way then is not let in.
     :raises StoreError: When the store cannot be used.
     """
 
@@ -59,7 +59,7 @@ class RowIntake(ChangeIntake[Item]):
         alert: Callable[[Hold], object],
         *,
         observe: Callable[[Counts, Sequence[Mark]], object] = lambda counts, marks: None,
-        barred: Callable[[str], bool] = lambda record: False,
+        barred: Callable[[Change], bool] = lambda change: False,
     ) -> None:
         self._writer = writer
         self._settings = tables
@@ -83,7 +83,7 @@ class RowIntake(ChangeIntake[Item]):
                     self._take(groups, counts)
                     self._erase(item)
                     continue
-                if isinstance(item, Change) and self._barred(item.record):
+                if isinstance(item, Change) and self._barred(item):
                     continue
                 name = self._table_of(item)
                 if name is None:

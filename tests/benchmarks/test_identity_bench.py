@@ -76,7 +76,8 @@ def test_records_are_joined_where_pairs_lead_from_one_to_the_other(pairs: list[S
 
 def test_precision_recall_and_f1_are_those_of_the_textbook() -> None:
     found = Score(right=6, found=8, true=12)
-    assert (found.precision, found.recall, found.f1) == (0.75, 0.5, pytest.approx(0.6))
+    assert (found.precision, found.recall) == (0.75, 0.5)
+    assert found.f1 == pytest.approx(0.6)
     assert (Score(0, 0, 5).precision, Score(0, 0, 5).f1, Score(0, 0, 0).recall) == (1.0, 0.0, 1.0)
 
 

@@ -136,6 +136,7 @@ def test_the_writer_sees_what_its_transaction_has_written_and_readers_do_not(
         assert reader.totals() == (0, 0)
     assert reader.member("a") == member("a", P)
     assert reader.totals() == (1, 1)
+    assert reader.realms() == [REALM]
 
 
 def test_threads_share_a_reader_beside_the_writer(writer: ProfileWriter, reader: ProfileReader) -> None:

@@ -413,7 +413,9 @@ def test_events_of_a_table_that_is_not_live_are_ignored_and_told(
 def test_an_erasure_removes_rows_and_keeps_out_what_is_under_way(tmp_path: Path) -> None:
     erased: set[str] = set()
     kept, writer = intake(
-        tmp_path / "tables.sqlite3", settings(share=0.5, window=1, rows=2), barred=erased.__contains__
+        tmp_path / "tables.sqlite3",
+        settings(share=0.5, window=1, rows=2),
+        barred=lambda change: change.record in erased,
     )
     kept.write([change(number, 1, {"a": number}) for number in range(4)])
     records = tuple(change(number).record for number in (1, 2, 3))

@@ -1,0 +1,63 @@
+"""A flow as `headrace run` starts it: what stops it is said in one line, and it ends with who has started it.
+
+    python -m dataflows.launch DESCRIPTOR ARGUMENTS…
+
+DESCRIPTOR is an open file to speak to; the engine, which cannot be told where to print its panics, keeps the standard
+error. ARGUMENTS are those of `bytewax.run`. A flow that is started by `bytewax.run` itself is the same flow.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+
+from events.errors import EXPLAINED, HeadraceError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Run the flow to its end."""
+    descriptor, *arguments = sys.argv[1:]
+    sys.stderr = os.fdopen(int(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    _end_with_parent()
+    sys.argv = ["bytewax.run", *arguments]
+    try:
+        runpy.run_module("bytewax.run", run_name="__main__", alter_sys=True)
+    except BaseException as error:
+        told = _told(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"headrace: {told}\n")
+        sys.stderr.flush()
+        # The engine's threads may hold on for ever: a store is whole at every moment.
+        os._exit(EXPLAINED)
+
+
+def _told(error: BaseException | None) -> HeadraceError | None:
+    """Return the error with a remedy that is behind what the engine has made of it."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, HeadraceError):
+            return found
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            waiting += [found.__context__, found.__cause__]
+    return None
+
+
+def _end_with_parent() -> None:
+    """Ask the system to end this process when its parent goes, however that goes; only Linux can."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

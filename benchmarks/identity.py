@@ -99,8 +99,9 @@ def report_flow(console: Console, found: Sequence[Flowing], alone: Sequence[Reso
             console.print(
                 f"live at {one.records:,} records, {live.offered:,.0f} events/s: event to profile p50 "
                 f"{live.delay.p50:.0f} ms, p99 {live.delay.p99:.0f} ms; longest time between commits in a second p50 "
-                f"{live.pause.p50:.0f} ms, p99 {live.pause.p99:.0f} ms, longest {live.pause.longest:.0f} ms; back "
-                f"{live.resume:.1f} s after a kill; at most {live.peak / 2**20:,.0f} MiB",
+                f"{live.pause.p50:.0f} ms, p99 {live.pause.p99:.0f} ms, longest {live.pause.longest:.0f} ms; up "
+                f"in {live.start:.1f} s without a recovery folder, back {live.resume:.1f} s after a kill; "
+                f"at most {live.peak / 2**20:,.0f} MiB",
                 highlight=False,
             )
     delay, late = DELAY_AIM

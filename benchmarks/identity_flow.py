@@ -40,7 +40,7 @@ RECOVERY_PARTITIONS = 16
 TICK = 0.005
 POLL = 0.001
 WARM_SECONDS = 3.0
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 END_SECONDS = 60.0
 RUN_SECONDS = 1_800.0
 LOOK = 0.002
@@ -64,13 +64,15 @@ class Live(msgspec.Struct):
     :arg offered: Events a second, probes among them.
     :arg delay: From the append of an event until another process reads the profile.
     :arg pause: The longest time between two commits, of each second.
-    :arg resume: Seconds from the start after a kill until an event that was waiting is in its profile.
+    :arg start: Seconds from a start without a recovery folder until an event that was waiting is in its profile.
+    :arg resume: The same from the start after a kill, with one.
     :arg peak: Most memory that the process ever had, in bytes.
     """
 
     offered: float
     delay: Percentiles
     pause: Percentiles
+    start: float
     resume: float
     peak: int
 
@@ -194,9 +196,11 @@ def measure_live(customers: Customers, stream: Path, data: Path, rate: float, se
     """Run the flow live under a load, kill it, and start it again."""
     watch = Watch(SqliteProfileReader(data / DATABASE))
     versions = iter(range(1_000_000, 2_000_000))
+    began = time.monotonic()
     with _running(stream, data) as process:
         _append_probe(customers, stream, next(versions))
         _wait(process, data, lambda: 1_000_000 in watch.look().values(), START_SECONDS, "the flow's start")
+        begun = time.monotonic() - began
         context = multiprocessing.get_context("spawn")
         receiving, sending = context.Pipe(duplex=False)
         arguments = (customers, stream, rate, seconds + WARM_SECONDS, sending)
@@ -232,7 +236,7 @@ def measure_live(customers: Customers, stream: Path, data: Path, rate: float, se
     warm = sent[0][2] + WARM_SECONDS
     delay = _percentiles(delays([item for item in sent if item[2] >= warm], watch.seen))
     pause = _percentiles(longest_gaps([moment for moment in moments if warm <= moment <= sent[-1][2]]))
-    return Live(offered, delay, pause, resume, peak)
+    return Live(offered, delay, pause, begun, resume, peak)
 
 
 def append(customers: Customers, stream: Path, rate: float, seconds: float, done: Connection) -> None:

@@ -31,7 +31,7 @@ from events.log import LogRecord, Mark, control_stream, replay_stream
 from events.persons import Links, PersonEvent
 from operators.changes.order import DAY, order
 from operators.identity.configure import identity_rules, profile_rules, record_rules
-from operators.identity.extract import Extractor, rules_digest
+from operators.identity.extract import Extractor, rules_digests
 from operators.identity.resolve import resolve
 from operators.identity.resolver import Resolver
 from operators.profiles.logic import Profiler
@@ -64,7 +64,6 @@ def build(settings: Settings) -> Dataflow:
     tables = _Tables(settings)
     decoding = Decoding(FLOW, "profiles.tables", profiles, profiles.tables, lambda change: barred.record(change.record))
     extractor = Extractor(identity_rules(profiles), record_rules(profiles))
-    digest = rules_digest(identity_rules(profiles), record_rules(profiles))
     horizon = round(profiles.tombstone_days * DAY)
 
     @functools.cache
@@ -113,7 +112,14 @@ def build(settings: Settings) -> Dataflow:
             raise StoreError(detail, f"put it back, or read everything again: {_anew(settings)}")
         journal = SqliteJournal(path, system_clock)
         return Resolver(
-            realm, identity_rules(profiles), journal, extraction=digest, horizon=horizon, is_erased=barred.links
+            realm,
+            identity_rules(profiles),
+            journal,
+            extraction=msgspec.json.encode(
+                rules_digests(identity_rules(profiles), record_rules(profiles), realm)
+            ).decode(),
+            horizon=horizon,
+            is_erased=barred.links,
         )
 
     resolved = resolve(

@@ -80,11 +80,11 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class PersonEvent(msgspec.Struct, frozen=True):
-    """Records have moved between persons. After a crash it may be told again, with the same id.
+    """Records have moved between persons. After a crash, or a rebuild, it may be told again, with the same id.
 
     :arg kind: `merged`: the persons `others` are part of `person` now. `split`: records of `person` are of `others`
-        now, beside those that it still has, if any. `renamed`: `person` has lost its earliest record, and is called as
-        the only one of `others` now.
+        now, beside those that it still has, if any. `renamed`: another record is the earliest of `person`, which is
+        called as the only one of `others` now.
     """
 
     id: str

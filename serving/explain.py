@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from events.changes import Row, position_text
-from events.clock import to_iso
 from events.errors import HeadraceError
 from events.persons import Member, type_of
 from serving.freshness import Demand
-from serving.leads import Lead
-from serving.lookups import Lookup, listed
+from serving.leads import Lead, over_limit
+from serving.lookups import Lookup, as_typed, listed
 from serving.person_graph import Node, PersonGraph, graph_of, identifier, path, record, state_of
 from serving.printable import shown
-from serving.profiles import Profiles, as_typed, over_limit
+from serving.profiles import Profiles
+from serving.ties import held_of
 
 if TYPE_CHECKING:
     from operators.identity.extract import Found as Extracted
@@ -157,7 +157,7 @@ class _Explainer:
         reasons += self._refused(ours, theirs)
         if not reasons:
             reasons.append(Reason("nothing", "they have no identifier in common"))
-        held = sorted({type_ for member in (*ours, *theirs) for type_ in member.held}, key=self._rank)
+        held = sorted({*held_of(ours), *held_of(theirs)}, key=self._rank)
         if held and not any(reason.kind == "held" for reason in reasons):
             said = (
                 f"links by {', '.join(held)} are held back, as the person would be larger than {self._limit:,} records"
@@ -171,7 +171,7 @@ class _Explainer:
         if lead.shared is not None:
             return [Reason("shared", f"{over_limit(lead.shared)}: it links nothing", name)]
         if lead.deleted_at is not None:
-            return [Reason("deleted", f"{lead.activity or name} was deleted {to_iso(lead.deleted_at)}")]
+            return [Reason("deleted", self._profiles.deletion(lead))]
         if not lead.persons:
             return [Reason("unresolved", f"{name} is of nobody yet")]
         if len(lead.persons) > 1:

@@ -24,9 +24,10 @@ from serving.runs import runs
 from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Trailing, every
 from stores.compaction import ENGINE_PATIENCE, STORE_PATIENCE, Compaction, compact, compact_schema, databases
 from stores.dead_letters import DeadLetters
-from stores.erasures import Erasures, Found, Pending, Receipt, Removed
+from stores.erasures import LOOK_SECONDS, Erasures, Found, Pending, Receipt, Removed
 from stores.log.choose import open_log
 from stores.profiles.choose import open_profile_reader, schema_of
+from stores.profiles.record_keys import RecordKeys
 from stores.rows.base import RowReader
 from stores.rows.choose import open_row_reader
 from stores.scan import Needles, Scanned, scan, scan_file
@@ -46,6 +47,7 @@ class Forgetting:
 
     :arg run_flow: Runs a flow that stands still to the end of the log.
     :arg progress: Told what is being done, a line each.
+    :arg sleep: Waits so many seconds.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Forgetting:
         progress: Callable[[str], object] = lambda text: None,
         clock: Clock = system_clock,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._settings = settings
         self._run_flow = run_flow
         self._progress = progress
         self._clock = clock
         self._new_id = new_id
+        self._sleep = sleep
         self._log = open_log(settings)
         self._profiles = open_profile_reader(settings)
         readers: dict[str, RowReader] = {PROFILES: self._profiles, TABLES: open_row_reader(settings)}
@@ -71,6 +75,7 @@ class Forgetting:
         }
         self._letters = DeadLetters(settings.dead_letters_path, clock)
         self.erasures = Erasures(settings.erasures_path)
+        self._keys = RecordKeys(settings.profiles.tables)
         self._reading = ChangeReading(settings)
         self._belonging = Belonging(settings)
 
@@ -97,8 +102,7 @@ class Forgetting:
     def preview(self, trail: Trail) -> tuple[Removed, ...]:
         """Return what would be removed, counted without removing anything."""
         judge = self._redactor(trail.records, trail.telling, self._clock())
-        found = [Removed("profile store", "records", len(trail.members))]
-        found.append(Removed("profile store", "activities", len(trail.activities)))
+        found = [Removed("profile store", "rows", sum(map(self._has_row, sorted(trail.records))))]
         for stream in self._log.streams():
             self._progress(f"counting {stream}")
             whole = part = 0
@@ -110,6 +114,10 @@ class Forgetting:
         letters = [kept.letter for kept in self._letters.list(replayed=True, limit=1_000_000)]
         found.append(Removed("dead letters", "letters", sum(map(judge.concerned, letters))))
         return tuple(one for one in found if one.count)
+
+    def _has_row(self, record: str) -> bool:
+        found = self._keys.find(record)
+        return found is not None and self._profiles.row(found[0].name, *found[1]) is not None
 
     def begin(self, trail: Trail) -> Pending:
         """Write down that a person is to go. From this moment on, nothing of it comes in."""
@@ -176,6 +184,10 @@ class Forgetting:
 
     def _tell_flows(self, erasure: Erasure, deadline: float) -> None:
         record = LogRecord("", 0, 0, erasure.at, erasure.id.encode(), msgspec.json.encode(erasure))
+        # Workers go by what they knew of the erased so many seconds ago. One that let an event of the person pass just
+        # before it looked again must have done so before the flow is told: else the event comes in behind the erasure,
+        # and stays. Twice that leaves it as long again to hand the event on. The file may be as old as this moment.
+        self._sleep(2 * LOOK_SECONDS)
         for flow in self._readers:
             self._log.append(control_stream(flow), [record])
         for flow in self._readers:
@@ -210,12 +222,13 @@ class Forgetting:
     def _wait(self, deadline: float, what: str) -> None:
         if time.monotonic() >= deadline:
             raise HeadraceError(what, "see that it runs; then `headrace forget --finish`")
-        time.sleep(POLL_SECONDS)
+        self._sleep(POLL_SECONDS)
 
     def _counted(self, id_: str) -> list[Removed]:
         names = {PROFILES: "profile store", TABLES: "live tables"}
         return [
-            Removed(names[flow], what, count)
+            # Beside the rows of live tables there are no entries.
+            Removed(names[flow], "rows" if flow == TABLES else what, count)
             for flow, reader in self._readers.items()
             for what, count in msgspec.json.decode(reader.facts(_ERASED).get(id_, b"{}"), type=dict[str, int]).items()
         ]
@@ -277,7 +290,7 @@ class Forgetting:
             TABLES: [live.name for live in self._settings.tables.live],
         }
         stores = [(reader, tables[flow]) for flow, reader in self._readers.items()]
-        return Others(stores, self._log, self._reading, judge.concerns)
+        return Others(stores, self._log, self._reading, judge.concerns, self._profiles)
 
     def _server_remarks(self, seconds: float) -> list[str]:
         rows = self._settings.rows

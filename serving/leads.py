@@ -5,6 +5,8 @@ Nothing is guessed: what may mean several things leads to all of them, and what 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from events.errors import RejectedError
@@ -28,7 +30,8 @@ class Lead(msgspec.Struct, frozen=True):
     :arg persons: Ids of the persons that it is of; several for an identifier that does not link its records.
     :arg shared: Says so where the identifier is over its limit: then it is of nobody.
     :arg deleted_at: When the record was deleted; None unless it is.
-    :arg activity: The activity that was named, where the record is the one that it belongs to.
+    :arg activity: The activity that was named, where the record is the one that it belongs to; the same as the record
+        where the activity was deleted itself, or does not say to whom it belongs.
     """
 
     realm: str
@@ -40,11 +43,15 @@ class Lead(msgspec.Struct, frozen=True):
 
 
 class Leads:
-    """Follows look-ups into the profile store."""
+    """Follows look-ups into the profile store.
 
-    def __init__(self, settings: Settings, reader: ProfileReader) -> None:
+    :arg remedy: Says what may be the matter where nothing has come in yet.
+    """
+
+    def __init__(self, settings: Settings, reader: ProfileReader, remedy: Callable[[], str]) -> None:
         self._profiles = settings.profiles
         self._reader = reader
+        self._remedy = remedy
         self._keys = RecordKeys(settings.profiles.tables)
         self.extractor = Extractor(identity_rules(settings.profiles), record_rules(settings.profiles))
         self._profiler = Profiler(profile_rules(settings.profiles))
@@ -137,10 +144,7 @@ class Leads:
         if member is not None:
             return [_of_member(member)]
         row = self.row(name)
-        if row is None:
-            return []
-        deleted_at = row.as_of if row.state == GONE else None
-        return [Lead(name.table.realm, record(name.record), deleted_at=deleted_at)]
+        return [] if row is None else [Lead(name.table.realm, record(name.record), deleted_at=_deleted_at(row))]
 
     def _of_activity(self, name: RecordName) -> list[Lead]:
         table, row = name.table, self.row(name)
@@ -149,9 +153,14 @@ class Leads:
         if row.state == GONE or row.image is None:
             return [Lead(table.realm, record(name.record), deleted_at=row.as_of, activity=name.record)]
         owner = self._profiler.owner(table.name, name.source, row.image)
-        member = None if owner is None else self._reader.member(owner)
-        persons = () if member is None else (member.person,)
-        return [Lead(table.realm, record(owner or name.record), persons, activity=name.record)]
+        if owner is None:
+            return [Lead(table.realm, record(name.record), activity=name.record)]
+        member = self._reader.member(owner)
+        if member is not None:
+            return [Lead(table.realm, record(owner), (member.person,), activity=name.record)]
+        named = self.name(owner)
+        deleted_at = _deleted_at(None if named is None else self.row(named))
+        return [Lead(table.realm, record(owner), deleted_at=deleted_at, activity=name.record)]
 
     def _whole(self, short: ShortName) -> list[RecordName]:
         """Return the records of a short name that the store knows."""
@@ -168,7 +177,7 @@ class Leads:
                 columns = list(msgspec.json.decode(row.key))
         if not columns:
             detail = f"the table {table.name!r} has no rows, so its key is not known"
-            raise RejectedError(detail, "is the flow running? see `headrace status`")
+            raise RejectedError(detail, self._remedy())
         if len(columns) > 1:
             detail = f"the key of the table {table.name!r} has {len(columns)} columns: {', '.join(columns)}"
             example = ",".join(f'"{column}":…' for column in columns)
@@ -182,6 +191,23 @@ class Leads:
         sources |= {stream.source or stream.name for stream in self._profiles.streams}
         sources |= {row.source for row in self._reader.select(RowQuery(table=short.table.name, limit=1))}
         return sorted(sources)
+
+
+def over_limit(shared: Shared) -> str:
+    """Say of an identifier that it is over its limit."""
+    return f"{shared.identifier} is carried by {shared.records:,} records, more than its limit of {shared.limit:,}"
+
+
+def ways_to(persons: Sequence[str], leads: Sequence[Lead]) -> list[str]:
+    """Return the persons' ids, each with what led there where that is not one identifier for all."""
+    if len({lead.node.name for lead in leads}) == 1:
+        return list(persons)
+    ways = {person: [lead.node.name for lead in leads if person in lead.persons] for person in persons}
+    return [f"{person} ({', '.join(names)})" for person, names in ways.items()]
+
+
+def _deleted_at(row: StoredRow | None) -> int | None:
+    return row.as_of if row is not None and row.state == GONE else None
 
 
 def _of_member(member: Member) -> Lead:

@@ -16,6 +16,8 @@ from stores.profiles.record_keys import RecordKeys, record_of
 
 _PERSON = re.compile(r"p[a-z2-7]{16}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_BARE = frozenset({"email", "phone", "code", "document"})
+"""What people write without saying what it is: a value of these names somebody by itself."""
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -24,12 +26,14 @@ class Lookup(msgspec.Struct, frozen=True):
     :arg text: As it was typed; of an identifier only its value.
     :arg types: Types of the identifier that it may be; empty for a record or a person.
     :arg realm: Only there; empty: in all realms.
+    :arg bare: Whether nothing was typed but the value, so that it may be of any of the types.
     """
 
     kind: Literal["identifier", "record", "person"]
     text: str
     types: tuple[str, ...] = ()
     realm: str = ""
+    bare: bool = False
 
 
 class RecordName(NamedTuple):
@@ -91,7 +95,9 @@ def by_identifier(text: str, profiles: ProfilesSettings, realm: str = "") -> Loo
 
 
 def anything(text: str, profiles: ProfilesSettings, realm: str = "") -> Lookup:
-    """Return the look-up by a person's id or alias, `TYPE:VALUE`, an e-mail address, or a record.
+    """Return the look-up by a person's id or alias, `TYPE:VALUE`, a record, or an address or number of whatever type.
+
+    What has an `@` is an address and nothing else; what has a `/` and a letter is a record.
 
     :raises HeadraceError: When it is none of these.
     """
@@ -101,13 +107,27 @@ def anything(text: str, profiles: ProfilesSettings, realm: str = "") -> Lookup:
     type_, colon, value = text.partition(":")
     if colon and type_ in {one.type for one in profiles.identifiers}:
         return Lookup("identifier", value, (type_,), realm)
-    if "/" in text:
+    # Numbers of telephones are written with a `/` as well.
+    if "/" in text and any(map(str.isalpha, text)):
         return Lookup("record", text, (), realm)
     if "@" in text:
         return by_normaliser("email", text, profiles, realm)
+    types = tuple(one.type for one in profiles.identifiers if len(one.parts) == 1 and one.parts[0] in _BARE)
+    if types and text:
+        return Lookup("identifier", text, types, realm, bare=True)
     detail = f"{text!r} is no person's id, identifier or record"
-    hint = f"write a person's id, TYPE:VALUE (types: {_types(profiles)}), SOURCE/TABLE/KEY or NAME/KEY"
-    raise HeadraceError(detail, hint)
+    raise HeadraceError(detail, f"write a person's id, {other_names(profiles)}")
+
+
+def other_names(profiles: ProfilesSettings) -> str:
+    """Say how else a person or a record can be named."""
+    return f"TYPE:VALUE (types: {_types(profiles)}), SOURCE/TABLE/KEY or NAME/KEY"
+
+
+def as_typed(lookup: Lookup) -> str:
+    """Write a look-up as the user would."""
+    plain = lookup.bare or lookup.kind != "identifier"
+    return repr(lookup.text) if plain else f"{' or '.join(lookup.types)} {lookup.text!r}"
 
 
 def record_name(text: str, keys: RecordKeys, tables: Sequence[ProfileTableSettings]) -> RecordName | ShortName:
@@ -140,6 +160,16 @@ def short_key(key: str) -> str:
     except msgspec.DecodeError:
         return key
     return ", ".join(str(value) for value in columns.values()) if isinstance(columns, dict) else key
+
+
+def short_record(record: str, name: tuple[str, str, str]) -> str:
+    """Write a record for people.
+
+    :arg name: The table's name in the settings, the key in short, and the source; this one is empty if all that is
+        known of the record is its key.
+    """
+    table, key, source = name
+    return f"{table} {key} ({source})" if source else record
 
 
 def keys_of(column: str, value: str) -> list[str]:

@@ -14,11 +14,13 @@ import msgspec
 from events.changes import Change, Row
 from serving.trails import ChangeReading, every, texts_of
 from stores.log.base import Log
+from stores.profiles.base import ProfileReader
 from stores.rows.base import Condition, RowQuery, RowReader
 from stores.scan import Needles
 
 _SOME = 20
 _MANY = 10_000
+_PAGE = 1_000
 
 
 class Had(msgspec.Struct):
@@ -36,6 +38,8 @@ class Others:
     """What is left in the stores and in the log, all of it somebody else's.
 
     :arg concerns: Tells of a change whether it is of the person all the same.
+    :arg profiles: The profiles, of which the person's is gone: fields of them may be joined of two columns, as a name
+        is, and then stand in no row as they are.
     """
 
     def __init__(
@@ -44,11 +48,13 @@ class Others:
         log: Log,
         reading: ChangeReading,
         concerns: Callable[[Change], bool],
+        profiles: ProfileReader,
     ) -> None:
         self._stores = [(reader, list(tables)) for reader, tables in stores]
         self._log = log
         self._reading = reading
         self._concerns = concerns
+        self._profiles = profiles
 
     def have(self, texts: Iterable[str], telling: Iterable[str]) -> Had:
         """Return which of `texts` somebody else has.
@@ -87,6 +93,15 @@ class Others:
                             yield from ((row.image, {text}) for row in reader.select(query) if row.image is not None)
         if wanted:
             yield from self._changes(wanted)
+        yield from self._joined(wanted, telling)
+
+    def _joined(self, wanted: set[str], telling: Collection[str]) -> Iterator[tuple[Row, set[str]]]:
+        """Yield fields of profiles, for texts that may be joined by a blank."""
+        page = self._profiles.persons("", _PAGE)
+        while page and (there := {text for text in wanted if " " in text and text not in telling}):
+            for profile in page:
+                yield {name: field.value for name, field in profile.fields.items()}, there & wanted
+            page = self._profiles.persons(page[-1].person, _PAGE)
 
     def _changes(self, wanted: set[str]) -> Iterator[tuple[Row, set[str]]]:
         needles = Needles(wanted)

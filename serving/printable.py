@@ -8,6 +8,9 @@ import msgspec
 
 from events.clock import to_iso
 
+LONGEST = 300
+"""Characters of a value that a terminal shows; whoever wants all of it asks for JSON."""
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -21,6 +24,17 @@ def shown(value: Any) -> str:
     if value is None:
         return ""
     return printable(value if isinstance(value, str) else _encode(value).decode())
+
+
+def in_short(value: Any) -> str:
+    """Write a value for people as `shown` does, of a very long one the beginning only."""
+    text = shown(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters; --json has all)"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Write how many there are of something."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def json_text(value: Any) -> str:

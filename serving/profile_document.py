@@ -5,13 +5,14 @@ Every value says where it is from: source, table, record, position, as of when, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from events.clock import to_iso
 from events.profiles import Activity, Collection, Field, Value
 from serving.explain import Carried, Explanation
 from serving.profiles import Found, Suspects
+from serving.ties import Tie, held_among
 
 NameOf = Callable[[str], tuple[str, str, str]]
 """Returns of a record key the table's name in the settings, the key in short, and the source."""
@@ -26,7 +27,8 @@ def document(found: Found, name_of: NameOf) -> dict[str, Any]:
         "since": to_iso(profile.since),
         "aliases": profile.aliases,
         "age_ms": found.age,
-        "held": profile.held,
+        "held": held_among(profile.held, profile.identifiers),
+        "ties": _ties(found.ties),
         "fields": {name: _field(field, now, name_of) for name, field in profile.fields.items()},
         "collections": {name: _collection(one, now, name_of) for name, one in profile.collections.items()},
         "identifiers": profile.identifiers,
@@ -63,11 +65,21 @@ def suspected(suspects: Suspects) -> dict[str, Any]:
         ],
         "shared_count": suspects.shared_count,
         "held": [
-            {"person": one.person, "realm": one.realm, "records": one.records, "held": one.held}
+            {
+                "person": one.person,
+                "realm": one.realm,
+                "records": one.records,
+                "held": one.held,
+                "ties": _ties(one.ties),
+            }
             for one in suspects.held
         ],
         "person_limit": suspects.person_limit,
     }
+
+
+def _ties(ties: Iterable[Tie]) -> list[dict[str, Any]]:
+    return [{"identifier": tie.identifier, "records": tie.records} for tie in ties]
 
 
 def _origin(record: str, name_of: NameOf) -> dict[str, Any]:

@@ -12,15 +12,16 @@ import msgspec
 
 from events.clock import Clock, system_clock, to_iso
 from events.errors import HeadraceError
-from events.persons import Member, Shared
+from events.persons import Member, Shared, type_of
 from events.profiles import Profile
-from serving.freshness import Demand, Partitions, age, await_fresh, only_source
-from serving.leads import Lead, Leads
-from serving.lookups import Lookup, listed, short_key
+from serving.freshness import Demand, Partitions, StaleError, age, await_fresh, only_source
+from serving.leads import Lead, Leads, over_limit, ways_to
+from serving.lookups import Lookup, as_typed, listed, other_names, short_key, short_record
 from serving.render import span
+from serving.ties import Held, Tie, held_of, ties_of
 from stores.log.base import Log
 from stores.log.choose import open_log
-from stores.profiles.base import HeldPerson, ProfileReader
+from stores.profiles.base import ProfileReader
 from stores.profiles.choose import open_profile_reader
 from stores.settings import Settings
 
@@ -52,12 +53,14 @@ class Found(msgspec.Struct, frozen=True):
     :arg leads: What led there.
     :arg age: How old (ms) what the store holds is at most; None if it cannot be told.
     :arg at: When it was asked (ms since epoch): ages count from there.
+    :arg ties: What would join the person with others, but is held back.
     """
 
     profile: Profile
     leads: tuple[Lead, ...]
     age: int | None
     at: int
+    ties: tuple[Tie, ...] = ()
 
 
 class Suspects(msgspec.Struct, frozen=True):
@@ -71,7 +74,7 @@ class Suspects(msgspec.Struct, frozen=True):
 
     shared: tuple[Shared, ...]
     shared_count: int
-    held: tuple[HeldPerson, ...]
+    held: tuple[Held, ...]
     person_limit: int
 
 
@@ -87,7 +90,7 @@ class Profiles:
         self.settings = settings
         self.reader = reader
         self.clock = clock
-        self.leads = Leads(settings, reader)
+        self.leads = Leads(settings, reader, self.remedy)
         self._log = log
 
     @classmethod
@@ -116,7 +119,8 @@ class Profiles:
             leads = self.look_up(lookup)
             profile = self.reader.profile(self._only_person(lookup, leads))
             if profile is not None:
-                return Found(profile, tuple(leads), self.age(), self.clock())
+                ties = self._ties(self.members(profile.person)) if profile.held else ()
+                return Found(profile, tuple(leads), self.age(), self.clock(), ties)
             # Between the two reads the person has come to be called otherwise.
         detail = f"{as_typed(lookup)} is of a person that is being changed"
         raise NobodyError(detail, "ask again")
@@ -149,7 +153,10 @@ class Profiles:
     def suspects(self, limit: int) -> Suspects:
         """Return what may be wrong with identifiers, at most `limit` of each kind."""
         shared = self.reader.shared()
-        held = self.reader.held(limit)
+        held = []
+        for one in self.reader.held(limit):
+            members = self.members(one.person)
+            held.append(Held(one.person, one.realm, one.records, held_of(members), self._ties(members)))
         return Suspects(tuple(shared[:limit]), len(shared), tuple(held), self.settings.profiles.person_limit)
 
     def name_of(self, record: str) -> tuple[str, str, str]:
@@ -169,52 +176,79 @@ class Profiles:
         """
         if demand.position and not demand.source:
             demand = demand._replace(source=only_source(self.reader.applied, demand.seconds, self.clock))
-        return await_fresh(demand, self.reader.applied, self._partitions, self.clock)
+        try:
+            return await_fresh(demand, self.reader.applied, self._partitions, self.clock)
+        except StaleError as error:
+            if error.age is not None or not self._absent():
+                raise
+            raise StaleError(error.detail, self.remedy(), None) from None
 
     def unknown(self, lookup: Lookup) -> NobodyError:
         """Return the error for what the store does not know."""
         old = self.age()
+        hints = []
         if old is None:
-            return NobodyError(
-                f"{as_typed(lookup)} is not known", "not all streams have been read: is the flow running?"
-            )
-        behind = f"the profiles are {span(old)} behind; see `headrace status`" if old > _LATE else ""
+            hints.append(self.remedy() if self._absent() else f"not all streams have been read: {self.remedy()}")
+        elif old > _LATE:
+            hints.append(f"the profiles are {span(old)} behind; see `headrace status`")
+        if lookup.bare:
+            types = dict.fromkeys(type_of(name) for _, name in self.leads.identifiers(lookup))
+            hints.append(f"looked for as {', '.join(types)}; else write {other_names(self.settings.profiles)}")
         where = f" in the realm {lookup.realm!r}" if lookup.realm else ""
-        return NobodyError(f"{as_typed(lookup)} is not known{where}", behind)
+        return NobodyError(f"{as_typed(lookup)} is not known{where}", "; ".join(hints))
+
+    def remedy(self) -> str:
+        """Say what may be the matter where something has not come in: streams that are not there, or the flow."""
+        absent = self._absent()
+        if not absent:
+            return "is the flow running? see `headrace status`"
+        return f"not on the log yet: {'the stream' if len(absent) == 1 else 'the streams'} {listed(absent)}"
+
+    def short(self, record: str) -> str:
+        """Write a record for people."""
+        return short_record(record, self.name_of(record))
+
+    def deletion(self, lead: Lead) -> str:
+        """Say of a lead to what was deleted what that was, and when."""
+        at = to_iso(lead.deleted_at or 0)
+        if lead.activity and lead.activity != lead.node.name:
+            return f"{lead.activity} belongs to {self.short(lead.node.name)}, which was deleted {at}"
+        return f"{lead.node.name} was deleted {at}"
+
+    def _absent(self) -> list[str]:
+        return [stream for stream, partitions in self._partitions().items() if not partitions]
+
+    def _ties(self, members: Sequence[Member]) -> tuple[Tie, ...]:
+        limits = {one.type: one.limit for one in self.settings.profiles.identifiers}
+        return ties_of(self.reader, members, self.shared(), limits)
 
     def _only_person(self, lookup: Lookup, leads: Sequence[Lead]) -> str:
         persons = list(dict.fromkeys(person for lead in leads for person in lead.persons))
         over = [lead.shared for lead in leads if lead.shared is not None]
         if over:
             detail = "; ".join(over_limit(shared) for shared in over)
-            raise NobodyError(detail, "it leads to nobody; `headrace suspects` lists all such")
+            others = [lead.node.name for lead in leads if lead.persons]
+            meant = f"if it is not meant, write {' or '.join(others)}" if others else ""
+            raise NobodyError(detail, meant or "it leads to nobody; `headrace suspects` lists all such")
         if len(persons) > 1:
             realms = sorted({lead.realm for lead in leads if lead.persons})
             hint = f"give --realm, one of: {', '.join(realms)}" if len(realms) > 1 else "name one of them"
-            detail = f"{as_typed(lookup)} leads to {len(persons)} persons: {listed(persons)}"
+            detail = f"{as_typed(lookup)} leads to {len(persons)} persons: {listed(ways_to(persons, leads))}"
             raise SeveralError(detail, hint, persons)
         if persons:
             return persons[0]
         for lead in leads:
             if lead.deleted_at is not None:
-                detail = f"{lead.activity or lead.node.name} was deleted {to_iso(lead.deleted_at)}"
-                raise NobodyError(detail, "deleted records are of nobody")
+                raise NobodyError(self.deletion(lead), "deleted records are of nobody")
+            if lead.activity == lead.node.name:
+                detail = f"{lead.activity} does not say to whom it belongs"
+                raise NobodyError(detail, "see the columns that `by` names for its table in [[profiles.tables]]")
             if lead.activity:
-                detail = f"{lead.activity} belongs to {lead.node.name}, which is not known"
+                detail = f"{lead.activity} belongs to {self.short(lead.node.name)}, which is not known"
                 raise NobodyError(detail, "is that table's stream behind? see `headrace status`")
             detail = f"{lead.node.name} is there, but of nobody yet"
-            raise NobodyError(detail, "is the flow running? see `headrace status`")
+            raise NobodyError(detail, self.remedy())
         raise self.unknown(lookup)
 
     def _partitions(self) -> Partitions:
         return {stream.name: self._log.partitions(stream.name) for stream in self.settings.profiles.streams}
-
-
-def as_typed(lookup: Lookup) -> str:
-    """Write a look-up as the user would."""
-    return repr(lookup.text) if lookup.kind != "identifier" else f"{' or '.join(lookup.types)} {lookup.text!r}"
-
-
-def over_limit(shared: Shared) -> str:
-    """Say of an identifier that it is over its limit."""
-    return f"{shared.identifier} is carried by {shared.records:,} records, more than its limit of {shared.limit:,}"

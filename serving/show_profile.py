@@ -10,14 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from events.profiles import Activity, Collection, Field, Value
+from serving.drawn import Branch, Pieces
 from serving.explain import Carried, Explanation
+from serving.lookups import listed, short_record
 from serving.person_graph import Node, identifier, record
-from serving.printable import moment, printable, shown
+from serving.printable import counted, in_short, moment, printable
 from serving.profile_document import NameOf
 from serving.profiles import Found, Suspects
 from serving.render import span
+from serving.ties import Held, Tie, held_among
 
 _RECORDS = 50
+_TIES = 10
 
 
 def profile_view(found: Found, name_of: NameOf, *, provenance: bool = False) -> RenderableType:
@@ -31,9 +35,11 @@ def profile_view(found: Found, name_of: NameOf, *, provenance: bool = False) -> 
         f"[bold]{escape(profile.person)}[/]  realm {escape(profile.realm)}, since {moment(profile.since)[:10]}, {held}"
     )
     parts: list[RenderableType] = [Text.from_markup(head)]
-    if profile.held:
-        said = f"Links by {', '.join(profile.held)} are held back: with them the person would be larger than the limit."
+    if held_back := held_among(profile.held, profile.identifiers):
+        said = f"Links by {', '.join(held_back)} are held back: with them the person would be larger than the limit."
         parts.append(Text(said, style="yellow"))
+        if found.ties:
+            parts.append(_ties(found.ties))
     if profile.fields:
         drawn = _provenance(profile.fields, now) if provenance else _fields(profile.fields, name_of, now)
         parts += [Text(""), drawn]
@@ -42,7 +48,7 @@ def profile_view(found: Found, name_of: NameOf, *, provenance: bool = False) -> 
     parts += [Text(""), _pairs((type_, ", ".join(values)) for type_, values in profile.identifiers.items())]
     parts += [Text(""), _records(profile.records, name_of)]
     if profile.aliases:
-        parts += [Text(""), _pairs([("also called", ", ".join(profile.aliases))])]
+        parts += [Text(""), _pairs([("also called", listed(profile.aliases))])]
     return Group(*parts)
 
 
@@ -58,7 +64,7 @@ def explanation_view(explanation: Explanation, name_of: NameOf, now: int) -> Ren
     parts.append(Text.from_markup(_node(here, name_of)))
     for step in explanation.path:
         carrier, carried = record(step.record), identifier(step.identifier, explanation.realm)
-        parts.append(Text.from_markup(f"[dim]│[/]  {_where(step, now)}"))
+        parts.append(Branch(_where(step, now)))
         here = carried if here == carrier else carrier
         parts.append(Text.from_markup(_node(here, name_of)))
     return Group(*parts)
@@ -74,20 +80,45 @@ def suspects_view(suspects: Suspects) -> RenderableType:
             name = escape(printable(one.identifier))
             table.add_row(name, escape(one.realm), f"{one.records:,}", f"{one.limit:,}")
         more = suspects.shared_count - len(suspects.shared)
-        said = (
-            f"{_count(suspects.shared_count, 'identifier links', 'identifiers link')} nothing: too many records share"
-        )
+        links = counted(suspects.shared_count, "identifier links", "identifiers link")
+        said = f"{links} nothing: too many records share"
         parts += [Text(f"{said} {'it' if suspects.shared_count == 1 else 'them'}"), table]
         if more:
             parts.append(Text(f"and {more:,} more: --limit {suspects.shared_count}", style="dim"))
     if suspects.held:
-        table = Table("person", "realm", "records", "held back", box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for person in suspects.held:
-            held = ", ".join(person.held)
-            table.add_row(escape(person.person), escape(person.realm), f"{person.records:,}", escape(held))
         said = f"Persons that would be larger than {suspects.person_limit:,} records with what is held back"
-        parts += [*([Text("")] if parts else []), Text(said), table]
+        parts += [*([Text("")] if parts else []), Text(said), _held(suspects.held)]
     return Group(*(parts or [Text("Nothing is suspect: no identifier is over its limit, and no link is held back.")]))
+
+
+def _held(persons: Sequence[Held]) -> Table:
+    table = Table("person", "realm", "records", "held back", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = True
+    table.columns[3].overflow = "fold"
+    table.columns[4].no_wrap = True
+    for person in persons:
+        head = escape(person.person), escape(person.realm), f"{person.records:,}"
+        # Without a tie, the store has changed between two reads.
+        for name, joins in [*_rows_of(person.ties)] or [(", ".join(person.held), "")]:
+            table.add_row(*head, escape(name), joins)
+            head = "", "", ""
+    return table
+
+
+def _ties(ties: Sequence[Tie]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
+    for name, joins in _rows_of(ties):
+        table.add_row(f"  {escape(name)}", joins)
+    return table
+
+
+def _rows_of(ties: Sequence[Tie]) -> Iterable[tuple[str, str]]:
+    for tie in ties[:_TIES]:
+        yield printable(tie.identifier), f"joins {counted(tie.records, 'record', 'records')}"
+    if len(ties) > _TIES:
+        yield f"and {len(ties) - _TIES:,} more", ""
 
 
 def _fields(fields: dict[str, Field], name_of: NameOf, now: int) -> Table:
@@ -98,9 +129,8 @@ def _fields(fields: dict[str, Field], name_of: NameOf, now: int) -> Table:
     for name, field in fields.items():
         for number, value in enumerate(field.of):
             label = escape(printable(name)) if number == 0 else ""
-            one = value.value if len(field.of) > 1 else field.value
             origin = escape(_short(value.record, name_of))
-            table.add_row(label, escape(shown(one)), origin, span(max(0, now - value.as_of)))
+            table.add_row(label, escape(in_short(value.value)), origin, span(max(0, now - value.as_of)))
     return table
 
 
@@ -111,19 +141,19 @@ def _provenance(fields: dict[str, Field], now: int) -> RenderableType:
     for name, field in fields.items():
         label = escape(printable(name))
         for value in field.of:
-            table.add_row(label, f"{escape(shown(value.value))}\n{_origin(value, now)}")
+            table.add_row(label, Group(Text(in_short(value.value)), _origin(value, now)))
             label = ""
         for value in field.others:
-            table.add_row(label, f"[dim]instead of[/] {escape(shown(value.value))}\n{_origin(value, now)}")
+            other = Text.assemble(("instead of ", "dim"), in_short(value.value))
+            table.add_row(label, Group(other, _origin(value, now)))
             label = ""
     return table
 
 
-def _origin(value: Value | Activity, now: int) -> str:
-    return (
-        f"[dim]{escape(printable(value.record))}  position {escape(value.position) or 'none'}\n"
-        f"as of {moment(value.as_of)}, {span(max(0, now - value.as_of))} ago; applied {moment(value.applied_at)}[/]"
-    )
+def _origin(value: Value | Activity, now: int) -> Pieces:
+    as_of = f"as of {moment(value.as_of)}, {span(max(0, now - value.as_of))} ago"
+    place = f"position {printable(value.position) or 'none'}"
+    return Pieces([in_short(value.record), place, as_of, f"applied {moment(value.applied_at)}"])
 
 
 def _collection(name: str, collection: Collection, now: int, provenance: bool) -> list[RenderableType]:
@@ -147,17 +177,17 @@ def _activities(activities: Sequence[Activity], now: int, provenance: bool) -> T
     table.add_column(overflow="fold")
     for activity in activities:
         row = ", ".join(
-            f"{printable(column)} {shown(value)}" for column, value in activity.row.items() if value is not None
+            f"{printable(column)} {in_short(value)}" for column, value in activity.row.items() if value is not None
         )
-        text = escape(row) + (f"\n{_origin(activity, now)}" if provenance else "")
-        table.add_row(f"  {moment(activity.at)[:10]}", "[green]open[/]" if activity.open else "", text)
+        told = Group(Text(row), _origin(activity, now)) if provenance else Text(row)
+        table.add_row(f"  {moment(activity.at)[:10]}", "[green]open[/]" if activity.open else "", told)
     return table
 
 
 def _records(records: Sequence[str], name_of: NameOf) -> RenderableType:
     named = [_short(key, name_of) for key in records[:_RECORDS]]
     more = [f"and {len(records) - _RECORDS} more"] if len(records) > _RECORDS else []
-    return _pairs([(f"{_count(len(records), 'record', 'records')}", ", ".join([*named, *more]))])
+    return _pairs([(counted(len(records), "record", "records"), ", ".join([*named, *more]))])
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:
@@ -175,22 +205,21 @@ def _apart(explanation: Explanation, name_of: NameOf, now: int) -> RenderableTyp
     parts.append(Text.from_markup(other))
     for reason in explanation.reasons:
         parts.append(Text(f"- {printable(reason.said)}"))
-        parts += [
-            Text.from_markup(f"  [dim]│[/]  {_node(record(step.record), name_of)}  {_where(step, now)}")
-            for step in reason.carried
-        ]
+        for step in reason.carried:
+            carrier = Text.from_markup(_node(record(step.record), name_of))
+            parts.append(Branch(Group(carrier, _where(step, now)), indent="  "))
     return Group(*parts)
 
 
-def _where(step: Carried, now: int) -> str:
+def _where(step: Carried, now: int) -> Pieces:
     if step.as_of is None:
-        return "[dim]its row is not at hand[/]"
+        return Pieces(["its row is not at hand"])
     columns = (
         f"column{'' if len(step.columns) == 1 else 's'} {', '.join(step.columns)}" if step.columns else "no column"
     )
-    written = f" = {shown(step.text)}" if step.text else ""
+    written = f" = {in_short(step.text)}" if step.text else ""
     age = f"as of {moment(step.as_of)}, {span(max(0, now - step.as_of))} ago"
-    return f"[dim]{escape(printable(columns))}{escape(written)}; {age}[/]"
+    return Pieces([f"{printable(columns)}{written};", age])
 
 
 def _node(node: Node, name_of: NameOf) -> str:
@@ -200,9 +229,4 @@ def _node(node: Node, name_of: NameOf) -> str:
 
 
 def _short(record: str, name_of: NameOf) -> str:
-    table, key, source = name_of(record)
-    return printable(f"{table} {key} ({source})" if source else record)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+    return in_short(short_record(record, name_of(record)))

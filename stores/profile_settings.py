@@ -79,10 +79,19 @@ class ProfileTableSettings(ChangeTableSettings):
         if bool(self.identifiers) == bool(self.references):
             message = f"the table {self.name!r} needs either `identifiers` or `references`"
             raise ValueError(message)
+        idle = sorted(self.model_fields_set & (_OF_IDENTIFIERS if self.references else _OF_REFERENCES))
+        if idle:
+            role = "references" if self.references else "identifiers"
+            message = f"the table {self.name!r}: `{idle[0]}` has no effect beside `{role}`; leave it out"
+            raise ValueError(message)
         if bool(self.references) != bool(self.by):
             message = f"the table {self.name!r}: `references` names a table, `by` the columns that refer to it"
             raise ValueError(message)
         return self
+
+
+_OF_IDENTIFIERS = {"created", "region"}
+_OF_REFERENCES = {"by", "time", "show", "last", "open", "sums"}
 
 
 class FieldSettings(Section):

@@ -3,6 +3,10 @@
 It mirrors what the profile store makes of rows (`stores/rows/join.py`), with rules in the place of columns. For events
 with positions an entry is a function of the set of events: by each rule a record carries what the newest event says
 that says anything of the rule. A delete and a truncation say that it carries nothing.
+
+When a record was made is the smallest time of its events. It begins anew with an event that comes back to a record
+which went more than the horizon before it, in event time: by then it may have been forgotten, and that is to change
+nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +38,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     :arg position: With `stream`, `partition` and `offset`, where the newest event stands.
     :arg event_time: Of the newest event (ms since epoch).
-    :arg first: The smallest event time of all its events, also late ones.
+    :arg first: The smallest event time of all its events, also late ones, since it came back if it ever did.
     :arg gone: Whether it was deleted.
     :arg said: What it carries by each rule.
     :arg created: When the row was made, as it says itself.
     :arg person: Whose it is, as the store was told; empty once it is gone.
     :arg held: Types of identifiers that are held back, as the store was told.
+    :arg late: The smallest event time of events that came late by more than the horizon. They are of its present life,
+        unless a delete after them, which is then to come late as well, says that they were not.
+    :arg ended: When it had gone before it came back: events up to then are of an earlier life.
     """
 
     position: bytes
@@ -54,6 +61,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     gaps: Gaps = {}
     person: str = ""
     held: tuple[str, ...] = ()
+    late: int | None = None
+    ended: int | None = None
 
     @property
     def standing(self) -> Standing:
@@ -68,7 +77,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def since(self) -> int:
         """When it was made (ms since epoch)."""
-        return self.first if self.created is None else self.created
+        if self.created is not None:
+            return self.created
+        return self.first if self.late is None else min(self.first, self.late)
 
     def member(self, record: str, realm: str) -> Member:
         """Return what the store is told of it."""
@@ -108,56 +119,101 @@ def emptied_by(truncation: Truncation) -> Emptied:
     )
 
 
-def joined(entry: Entry | None, links: Links, emptied: Emptied | None = None) -> Entry | None:
+def joined(entry: Entry | None, links: Links, horizon: int, emptied: Emptied | None = None) -> Entry | None:
     """Return the entry after one more event, or None if that changes nothing.
 
+    :arg horizon: Milliseconds of event time after which records that are gone are forgotten.
     :arg emptied: Newest truncation of the table at the event's source.
     """
     change = links.change
     standing = standing_of(change)
     if emptied is not None and not supersedes(standing, emptied.standing):
-        # From before the truncation, which it would not have outlived: all that stays is when it was.
-        return _seen(entry, change) if entry is not None else _truncated(_made(links, standing), emptied)
+        return _swept(entry, links, horizon, emptied)
     if entry is None:
         return _completed(None, links, standing, None if emptied is None else emptied.position)
     old = entry.standing
     if not supersedes(standing, old):
-        return _filled(entry, links)
+        return _filled(entry, links, horizon)
+    if entry.gone and change.event_time - entry.event_time > horizon:
+        entry = msgspec.structs.replace(entry, first=change.event_time, late=None, ended=entry.event_time)
     standing = Standing(
         merged_position(standing.position, old.position), standing.stream, standing.partition, standing.offset
     )
     return _completed(entry, links, standing, None)
 
 
-def truncated(entry: Entry, emptied: Emptied) -> Entry | None:
-    """Return the entry after a truncation of its table, or None if that changes nothing."""
+def truncated(entry: Entry, emptied: Emptied, horizon: int) -> Entry | None:
+    """Return the entry after the newest truncation of its table, or None if that changes nothing."""
     if entry.gone:
         return None
     if supersedes(emptied.standing, entry.standing):
         return _truncated(entry, emptied)
     overtaken = [rule for rule, known in entry.gaps.items() if known is None or known < emptied.position]
-    if not emptied.position or not overtaken:
+    new = _said(entry, dict.fromkeys(overtaken), emptied.position) if emptied.position and overtaken else None
+    return ended_by(new or entry, emptied.event_time, horizon) or new
+
+
+def _swept(entry: Entry | None, links: Links, horizon: int, emptied: Emptied) -> Entry | None:
+    """Return the entry after an event from before the truncation, which it would not have outlived.
+
+    All that stays is when it was.
+    """
+    change = links.change
+    if entry is None:
+        # Whether it went then or with the truncation is not known. Then, as that is no later than it was: what comes
+        # back after a forgotten delete is not to be nearer to it than it had been.
+        entry = _truncated(_made(links, standing_of(change)), emptied)
+        return msgspec.structs.replace(entry, event_time=change.event_time)
+    if entry.first - emptied.event_time > horizon:
         return None
-    return _said(entry, dict.fromkeys(overtaken), emptied.position)
+    seen = _seen(entry, change, horizon)
+    if not entry.gone or change.event_time <= entry.event_time:
+        return seen
+    return msgspec.structs.replace(seen or entry, event_time=change.event_time)
+
+
+def ended_by(entry: Entry, event_time: int, horizon: int) -> Entry | None:
+    """Return the entry once it is known that the record went when it had not been seen yet in its present life.
+
+    None if that changes nothing: it did not go so early, or the entry tells it already.
+    """
+    if entry.first - event_time <= horizon or (entry.ended is not None and event_time <= entry.ended):
+        return None
+    late = None if entry.late is None or entry.late <= event_time else entry.late
+    return msgspec.structs.replace(entry, late=late, ended=event_time)
 
 
 def _truncated(entry: Entry, emptied: Emptied) -> Entry:
-    position = emptied.position or entry.position
     return Entry(
-        position, emptied.stream, emptied.partition, emptied.offset, emptied.event_time, entry.first, gone=True
+        emptied.position or entry.position,
+        emptied.stream,
+        emptied.partition,
+        emptied.offset,
+        emptied.event_time,
+        entry.first,
+        gone=True,
+        late=entry.late,
+        ended=entry.ended,
     )
 
 
-def _seen(entry: Entry, change: Change) -> Entry | None:
+def _seen(entry: Entry, change: Change, horizon: int) -> Entry | None:
     """Return the entry when an event has been seen that says nothing else."""
-    if change.event_time >= entry.first:
+    event_time = change.event_time
+    if event_time >= entry.first or (entry.ended is not None and event_time <= entry.ended):
         return None
-    return msgspec.structs.replace(entry, first=change.event_time)
+    if entry.first - event_time <= horizon:
+        return msgspec.structs.replace(entry, first=event_time)
+    if change.after is None:
+        return ended_by(entry, event_time, horizon)
+    if entry.late is not None and entry.late <= event_time:
+        return None
+    return msgspec.structs.replace(entry, late=event_time)
 
 
-def _filled(entry: Entry, links: Links) -> Entry | None:
+def _filled(entry: Entry, links: Links, horizon: int) -> Entry | None:
     """Return the entry with what an older event says by rules that no newer one says anything of."""
-    seen = _seen(entry, links.change)
+    seen = _seen(entry, links.change, horizon)
     if entry.gone or not entry.gaps:
         return seen
     position = pack_position(links.change.position)
@@ -174,7 +230,14 @@ def _completed(entry: Entry | None, links: Links, standing: Standing, emptied: b
     """Return the entry that a newest event makes, with what is known by rules that it says nothing of."""
     new = _made(links, standing)
     if entry is not None:
-        new = msgspec.structs.replace(new, first=min(new.first, entry.first), person=entry.person, held=entry.held)
+        new = msgspec.structs.replace(
+            new,
+            first=min(new.first, entry.first),
+            person=entry.person,
+            held=entry.held,
+            late=entry.late,
+            ended=entry.ended,
+        )
     silent = () if new.gone else _silent(links)
     if not silent:
         return new

@@ -159,18 +159,30 @@ class Extractor:
         return self._normalisers[key]
 
 
-def rules_digest(rules: IdentityRules, tables: Mapping[str, RecordRules]) -> str:
-    """Return a digest of everything that decides which identifiers are found: a graph fits one digest only.
+def rules_digests(rules: IdentityRules, tables: Mapping[str, RecordRules], realm: str) -> dict[str, str]:
+    """Return, for each table of a realm, a digest of everything that decides which identifiers its rows carry.
 
     Limits are not in it: they decide what identifiers link, not which there are. Of the numbering plans of telephones
     the edition counts, not the corrections of every second week: what these change, changes with a row's next event.
     """
+    types = {type_.type: type_.parts for type_ in rules.types}
+    return {
+        name: _digest(rules, table, {rule.type: types.get(rule.type, ()) for rule in table.identifiers})
+        for name, table in sorted(tables.items())
+        if table.realm == realm
+    }
+
+
+def _digest(rules: IdentityRules, table: RecordRules, types: Mapping[str, tuple[Normaliser, ...]]) -> str:
+    parts = set(chain.from_iterable(types.values()))
     said = {
-        "version": [VERSION, phones.edition()],
-        "types": sorted((type_.type, type_.parts) for type_ in rules.types),
-        "block": sorted(set(rules.block)),
-        "email": [rules.email_aliases, sorted(rules.email_providers.items())],
-        "tables": sorted((name, msgspec.to_builtins(table)) for name, table in tables.items()),
+        "version": VERSION,
+        "types": sorted(types.items()),
+        "block": sorted({entry for entry in rules.block if entry.partition(":")[0].strip() in types}),
+        "email": [rules.email_aliases, sorted(rules.email_providers.items())] if "email" in parts else None,
+        "phone": [phones.edition(), table.region] if "phone" in parts else None,
+        "created": table.created,
+        "identifiers": msgspec.to_builtins(table.identifiers),
     }
     return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 

@@ -2,7 +2,8 @@
 
 A journal goes through *sequences*, one for each epoch of the engine. What is put belongs to the sequence under way, and
 is durable before anything that follows from it leaves the operator. So a journal is never behind what others were
-told, and rolling it back to a sequence says of which records they were told something that is no longer so.
+told, and rolling it back to a sequence says of which records they were told something that is no longer so; it says so
+again at every start, until they have been told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from events.log import Mark
+from events.log import Applied, Mark
 
 
 class Journal(Protocol):
@@ -40,15 +41,28 @@ class Journal(Protocol):
         """
         ...
 
-    def roll_back(self, sequence: int) -> set[str]:
-        """Go back to the end of `sequence`; return the names of which entries have been written since.
+    def roll_back(self, sequence: int | None) -> set[str]:
+        """Go back to the end of `sequence`; return the names of which others may have been told something else.
 
+        These are the names of which entries have been written since, and those of earlier roll-backs unless `told` was
+        called in that sequence or before it. They are durable in the commit that goes back.
+
+        :arg sequence: None: nobody knows what others were told. Nothing goes back, and beside all names of entries
+            these are it: names of earlier roll-backs and of entries that have been removed, in the last hour at least.
         :raises StoreError: When that is not possible, naming the remedy: more than an hour ago, or not there yet.
         """
         ...
 
+    def told(self) -> None:
+        """Take note that with the sequence under way others are told of all names that a roll-back has returned."""
+        ...
+
+    def applied(self) -> list[Applied]:
+        """Return how far what was applied to the graph had come when an epoch was last closed."""
+        ...
+
     def forget(self, names: Sequence[str]) -> int:
-        """Remove entries with all that they ever were, at once; return how many there were."""
+        """Remove entries with all that they ever were, at once, and their names; return how many there were."""
         ...
 
     def close(self) -> None:

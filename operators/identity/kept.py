@@ -1,8 +1,7 @@
 """What a resolver keeps in its journal: an entry per record, and a few facts beside them.
 
-An entry is what the store was told of its record, so that a roll-back names whatever the store may know wrongly. To
-that end a name outlives what it stood for, with nothing in it, until the epoch has closed in which the store was told
-so; and what a roll-back has named is written once more, lest a second one forgets it.
+An entry is what the store was told of its record, and so is the fact of an identifier over its limit. Whatever is
+written over or removed is named by the journal when it goes back, until the store has been told how it is.
 """
 
 from __future__ import annotations
@@ -19,14 +18,16 @@ _FACT = "\x1f"
 _RULES = f"{_FACT}rules"
 _EMPTIED = f"{_FACT}emptied/"
 _SHARED = f"{_FACT}shared/"
-_NOTHING = b""
 
 Table = tuple[str, str]
 """Source and table."""
+Over = tuple[int, int]
+"""How many records carry an identifier, and its limit, which is less."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 _decode_emptied = msgspec.msgpack.Decoder(Emptied).decode
+_decode_over = msgspec.msgpack.Decoder(Over).decode
 
 
 class Kept:
@@ -34,43 +35,39 @@ class Kept:
 
     :arg rules: What was noted of the rules by which identifiers were found; None: nothing.
     :arg emptied: The newest truncation of each table.
-    :arg shared: Identifiers of which the store was told that they are over their limit.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.rules: str | None = None
         self.emptied: dict[Table, Emptied] = {}
-        self.shared: set[str] = set()
         self._records: dict[str, bytes] = {}
-        self._blank: set[str] = set()
-        self._again: set[str] = set()
         self._due: dict[str, bytes | None] = {}
-        self._epoch_closed = False
 
-    def read(self, sequence: int | None) -> tuple[set[str], set[str]]:
+    def read(self, sequence: int | None) -> tuple[set[str], set[str], dict[str, Over]]:
         """Read the journal, rolled back to `sequence` if that is given.
 
-        :returns: Records and identifiers of which the store may have been told something else.
+        :returns: Records and identifiers of which the store may have been told something else, and those identifiers of
+            which it was told that they are over their limit.
         """
-        written = None if sequence is None else self.journal.roll_back(sequence)
+        names = self.journal.roll_back(sequence)
+        over: dict[str, Over] = {}
         for name, value in self.journal.load():
-            if not value:
-                self._blank.add(name)
-            elif not name.startswith(_FACT):
+            if not name.startswith(_FACT):
                 self._records[name] = value
             elif name.startswith(_SHARED):
-                self.shared.add(name.removeprefix(_SHARED))
+                over[name.removeprefix(_SHARED)] = _decode_over(value)
             elif name.startswith(_EMPTIED):
                 source, _, table = name.removeprefix(_EMPTIED).partition("/")
                 self.emptied[source, table] = _decode_emptied(value)
             else:
                 self.rules = value.decode()
-        if written is not None:
-            self._again = {name for name in written if name.startswith(_SHARED) or not name.startswith(_FACT)}
-        names = {*self._records, *self._blank} if written is None else self._again
+        records = {name for name in names if not name.startswith(_FACT)}
         identifiers = {name.removeprefix(_SHARED) for name in names if name.startswith(_SHARED)}
-        return {name for name in names if not name.startswith(_FACT)}, identifiers
+        if sequence is None:
+            records.update(self._records)
+            identifiers.update(over)
+        return records, identifiers, over
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
@@ -99,9 +96,9 @@ class Kept:
         self.emptied[table] = emptied
         self._due[f"{_EMPTIED}{'/'.join(table)}"] = _encode(emptied)
 
-    def put_shared(self, identifier: str, *, over: bool) -> None:
-        """Note that the store is told of an identifier whether it is over its limit."""
-        self._due[f"{_SHARED}{identifier}"] = b"1" if over else _NOTHING
+    def put_shared(self, identifier: str, over: Over | None) -> None:
+        """Note that the store is told how far an identifier is over its limit; None: it is not."""
+        self._due[f"{_SHARED}{identifier}"] = None if over is None else _encode(over)
 
     def forget(self, records: Iterable[str], identifiers: Iterable[str]) -> None:
         """Let go of all that names these, and of all that they ever were, at once."""
@@ -109,26 +106,12 @@ class Kept:
         for name in names:
             self._records.pop(name, None)
             self._due.pop(name, None)
-        self._again -= names
-        self._blank -= names
         if names:
             self.journal.forget(sorted(names))
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Write what has changed, with a batch that also tells the store all that the roll-back has named."""
         due, self._due = self._due, {}
-        for name in self._again:
-            due.setdefault(name, self._records.get(name, _NOTHING))
-        for name in list(self._blank):
-            if name not in due and self._epoch_closed:
-                due[name] = None
-            if due.get(name, _NOTHING) != _NOTHING:
-                self._blank.discard(name)
-        self._blank.update(name for name, value in due.items() if value == _NOTHING)
-        self._again, self._epoch_closed = set(), False
         if due:
             self.journal.put(due)
-
-    def epoch_closed(self) -> None:
-        """Take note that all that was told has arrived, as soon as the engine has committed the epoch."""
-        self._epoch_closed = True
+        self.journal.told()

@@ -87,9 +87,9 @@ def _resumed(open_resolver: OpenResolver, state: State) -> Resolver:
 
 
 def _by_realm(
-    items: Iterable[Item], realms: Sequence[str], realm_of: Callable[[Truncation], str | None]
+    items: Iterable[Item], realms: Sequence[str], realm_of: Callable[[Truncation], str]
 ) -> list[tuple[str, Items]]:
-    """Gather what each realm has to take, in its order. Marks go to all of them."""
+    """Gather what each realm has to take, in its order. Marks go to all of them; erasures elsewhere concern none."""
     groups: dict[str, list[Item]] = {}
     for item in items:
         if isinstance(item, Mark):
@@ -97,7 +97,7 @@ def _by_realm(
                 groups.setdefault(realm, []).append(item)
             continue
         realm_ = realm_of(item) if isinstance(item, Truncation) else item.realm
-        if realm_ is not None:
+        if realm_ in realms or not isinstance(item, Erasure):
             groups.setdefault(realm_, []).append(item)
     return [(realm, (realm, group)) for realm, group in groups.items()]
 
@@ -107,7 +107,7 @@ def resolve(
     step_id: str,
     up: Stream[Item],
     realms: Sequence[str],
-    realm_of: Callable[[Truncation], str | None],
+    realm_of: Callable[[Truncation], str],
     open_resolver: OpenResolver,
 ) -> Stream[Resolved]:
     """Tell of each record whose it is, wherever that changes.
@@ -115,8 +115,8 @@ def resolve(
     :arg step_id: Unique ID; part of the state's schema.
     :arg up: Changes of identity rows with their links, truncations, marks and erasures. The events of one record come
         from one worker, in their order, unless they have positions.
-    :arg realms: All realms: marks go to each of them.
-    :arg realm_of: Returns the realm of a truncated table; None: none here, and it is passed by.
+    :arg realms: All realms: marks go to each of them. An erasure in a realm that is none of them is left out.
+    :arg realm_of: Returns the realm of a truncated table.
     :arg open_resolver: Opens the resolver of a realm, with its journal; called once, on the worker that has it.
     :returns: The changes and truncations, and beside them what follows: members, events of persons, shared identifiers.
     """
@@ -127,11 +127,7 @@ def resolve(
     def shim_builder(state: State | None) -> _RealmLogic:
         return _RealmLogic(open_resolver, state)
 
-    def shim_pass_by(items: list[Item]) -> Iterable[Resolved]:
-        return [item for item in items if isinstance(item, Truncation) and realm_of(item) is None]
-
     # Lists cross between workers, not single items: each crossing costs the same.
     grouped: KeyedStream[Items] = op.flat_map_batch("group", up, shim_group)
     resolved = op.stateful_batch("resolve", grouped, shim_builder)
-    passed_by = op.flat_map_batch("pass_by", up, shim_pass_by)
-    return op.merge("merge", op.key_rm("unkey", resolved), passed_by)
+    return op.key_rm("unkey", resolved)

@@ -1,7 +1,8 @@
 """Who is who in one realm, event by event: what the graph says, what the store has to be told of it, what is kept.
 
 An entry of a record in the journal is what the store was told of it. Each batch is written to the journal before
-anything that follows from it is returned, so that rolling the journal back names all that the store may know wrongly.
+anything that follows from it is returned, so that rolling the journal back names all that the store may know wrongly;
+the first batch tells it, and until that has arrived every start names it again.
 Persons are not read back but found again from what records carry: whatever the journal went through, they are right.
 """
 
@@ -15,12 +16,12 @@ import msgspec
 from events.changes import Change, Truncation, supersedes
 from events.erasure import Erasure
 from events.errors import StoreError
-from events.log import Mark
+from events.log import Mark, furthest
 from events.persons import Cause, Links, Member, PersonEvent, Shared
-from operators.identity.entry import Entry, emptied_by, joined, standing_of, truncated
+from operators.identity.entry import Entry, emptied_by, ended_by, joined, truncated
 from operators.identity.graph import IdentityGraph
 from operators.identity.journal import Journal
-from operators.identity.kept import Kept
+from operators.identity.kept import Kept, Over
 from operators.identity.moves import Moves, combined, person_events
 from operators.identity.rules import IdentityRules
 from operators.identity.tombstones import Tombstones
@@ -57,6 +58,7 @@ class Resolver:
         self._kept = Kept(journal)
         self._extraction = extraction
         self._is_erased = is_erased
+        self._horizon = horizon
         self._tombstones = Tombstones(horizon)
         self._marks: dict[tuple[str, str], Mark] = {}
         # The batch under way: entries before and after it, records whose person may have changed, and how many records
@@ -65,6 +67,8 @@ class Resolver:
         self._new: dict[str, Entry] = {}
         self._moved: dict[str, None] = {}
         self._carried: dict[str, int] = {}
+        # Erased in this run: what tells of erased persons may learn of an erasure later than the flow brings it.
+        self._erased: set[str] = set()
         # What the store is to be told whether it has changed or not.
         self._untold: dict[str, None] = {}
         self._untold_shared: dict[str, None] = {}
@@ -77,11 +81,13 @@ class Resolver:
     def start(self, sequence: int | None) -> None:
         """Read the journal; the first batch then tells the store what it may not know.
 
-        :arg sequence: Where an earlier run had come to: the journal is rolled back to it. None: nobody knows.
+        :arg sequence: Where an earlier run had come to: the journal is rolled back to it. None: nobody knows, and
+            something has to be taken before an epoch is closed.
         :raises StoreError: When the journal cannot go back there, or was made by other rules.
         """
-        records, identifiers = self._kept.read(sequence)
+        records, identifiers, told_over = self._kept.read(sequence)
         self._check_rules()
+        self._tombstones.expect(self._kept.journal.applied())
         told: dict[str, tuple[str, tuple[str, ...]]] = {}
         for record in self._kept:
             entry = self._kept.entry(record)
@@ -93,8 +99,8 @@ class Resolver:
         self.graph.settle()
         # Limits may have changed, and an erasure outlives the roll-back of what followed from it.
         self._moved = {record: None for record, place in told.items() if self.graph.place(record) != place}
-        shared = set(self.graph.shared())
-        identifiers |= shared ^ self._kept.shared if sequence is not None else shared | self._kept.shared
+        over = {name: (self.graph.carried(name), self.graph.limit(name)) for name in self.graph.shared()}
+        identifiers.update(name for name in over.keys() | told_over.keys() if over.get(name) != told_over.get(name))
         self._untold = dict.fromkeys(sorted(records))
         self._untold_shared = dict.fromkeys(sorted(identifiers))
 
@@ -105,7 +111,7 @@ class Resolver:
         erased: list[str] = []
         for item in items:
             if isinstance(item, Links):
-                if not self._is_erased(item):
+                if item.change.record not in self._erased and not self._is_erased(item):
                     passed.append(item.change)
                     events += self._link(item)
             elif isinstance(item, Mark):
@@ -115,8 +121,10 @@ class Resolver:
                 events += self._truncate(item)
             else:
                 erased += self._erase(item)
-        if not self._untold:
-            self._forget_old()
+        if erased:
+            # What came shortly before the erasure goes no further either.
+            passed = [row for row in passed if isinstance(row, Truncation) or row.record not in self._erased]
+        self._forget_old()
         members, shared = self._write()
         told = {member.record: member for member in (*(Member(record, self.realm, "") for record in erased), *members)}
         return [*passed, *events, *told.values(), *shared]
@@ -125,7 +133,6 @@ class Resolver:
         """Note what the marks say as applied, and return the number of the journal's sequence that ends."""
         marks = list(self._marks.values())
         self._marks.clear()
-        self._kept.epoch_closed()
         return self._kept.journal.close_epoch(marks)
 
     def close(self) -> None:
@@ -160,7 +167,7 @@ class Resolver:
         record = change.record
         self._tombstones.see(change.event_time)
         old = self._entry(record)
-        new = joined(old, links, self._kept.emptied.get((change.source, change.table)))
+        new = joined(old, links, self._horizon, self._kept.emptied.get((change.source, change.table)))
         moves = None if new is None else self._follow(record, old, new)
         if new is None or moves is None or not moves.moved:
             return ()
@@ -173,16 +180,19 @@ class Resolver:
         self._tombstones.see(truncation.event_time)
         table = truncation.source, truncation.table
         known = self._kept.emptied.get(table)
-        if known is not None and not supersedes(standing_of(truncation), known.standing):
-            return ()
         emptied = emptied_by(truncation)
-        self._kept.put_emptied(table, emptied)
+        newest = known is None or supersedes(emptied.standing, known.standing)
+        if newest:
+            self._kept.put_emptied(table, emptied)
         begin = f"{truncation.source}/{truncation.table}/"
         steps: list[Moves] = []
         # All names are looked at: truncations are too rare for an index that every record would have to pay for.
         for record in [name for name in dict.fromkeys((*self._kept, *self._new)) if name.startswith(begin)]:
             old = self._entry(record)
-            new = None if old is None else truncated(old, emptied)
+            if old is None:
+                continue
+            horizon = self._horizon
+            new = truncated(old, emptied, horizon) if newest else ended_by(old, emptied.event_time, horizon)
             moves = None if new is None else self._follow(record, old, new)
             if moves is not None:
                 steps.append(moves)
@@ -212,15 +222,8 @@ class Resolver:
 
     def _mark(self, mark: Mark) -> None:
         self._tombstones.mark(mark)
-        # The last mark of a partition is the furthest; but each knows the positions of its own batch only.
         key = mark.source, mark.partition
-        before = self._marks.get(key)
-        if before is not None and before.positions:
-            positions = dict(before.positions)
-            for source, position in mark.positions.items():
-                positions[source] = max(position, positions.get(source, ()))
-            mark = msgspec.structs.replace(mark, positions=positions)
-        self._marks[key] = mark
+        self._marks[key] = furthest(mark, self._marks.get(key))
 
     def _erase(self, erasure: Erasure) -> tuple[str, ...]:
         """Let go of all that the erasure names; return its records.
@@ -229,6 +232,7 @@ class Resolver:
         """
         if erasure.realm != self.realm:
             return ()
+        self._erased.update(erasure.records)
         for record in erasure.records:
             self._note(self.graph.change(record, None))
             for names in (self._old, self._new, self._untold):
@@ -270,7 +274,8 @@ class Resolver:
                 if new is not old:
                     self._kept.put(record, new)
                 after = new.member(record, self.realm)
-            if after != before or record in self._untold:
+            # Of a record that goes in the batch in which it comes, the store may know from before the journal was made.
+            if after != before or record in self._untold or (old is None and record in self._new and after == gone):
                 members.append(after)
         shared = self._count_shared()
         self._kept.write()
@@ -285,7 +290,8 @@ class Resolver:
             if records != self._carried.get(identifier) or identifier in self._untold_shared:
                 limit = self.graph.limit(identifier)
                 told.append(Shared(identifier, self.realm, records, limit))
-                self._kept.put_shared(identifier, over=records > limit)
+                over: Over | None = (records, limit) if records > limit else None
+                self._kept.put_shared(identifier, over)
         self._carried, self._untold_shared = {}, {}
         return told
 

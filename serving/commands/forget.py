@@ -15,12 +15,24 @@ from events.persons import person_id
 from serving.commands.profile import lookup_of
 from serving.commands.run import recovery_arguments, start
 from serving.lookups import Lookup
-from stores.erasures import Erasures, Pending, Receipt, Removed
+from serving.printable import counted
+from stores.erasures import Erasures, Found, Pending, Receipt, Removed
 from stores.settings import Settings, load
 
 if TYPE_CHECKING:
     from serving.forgetting import Forgetting
     from serving.profiles import Profiles
+
+
+_ONE = {
+    "rows": "row",
+    "entries": "entry",
+    "events": "event",
+    "names in events": "name in an event",
+    "events that stay until retention takes them": "event that stays until retention takes it",
+    "letters": "letter",
+}
+"""What is removed, where it is one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +41,9 @@ def register(app: typer.Typer) -> None:
 
 
 def forget(
-    person: Annotated[str, typer.Argument(metavar="[PERSON]", help="Id, alias, TYPE:VALUE, or a record.")] = "",
+    person: Annotated[
+        str, typer.Argument(metavar="[PERSON]", help="Id, alias, address, number, TYPE:VALUE or a record.")
+    ] = "",
     email: Annotated[str, typer.Option(metavar="ADDRESS", help="By e-mail address.")] = "",
     phone: Annotated[str, typer.Option(metavar="NUMBER", help="By phone number.")] = "",
     loyalty: Annotated[str, typer.Option(metavar="NUMBER", help="By loyalty number.")] = "",
@@ -39,13 +53,15 @@ def forget(
     finish: Annotated[bool, typer.Option("--finish", help="Bring erasures to their end that were cut short.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    timeout: Annotated[str, typer.Option(help="How long to wait for the flows, such as 2min.")] = "2min",
+    timeout: Annotated[str, typer.Option(metavar="SPAN", help="How long to wait for the flows.")] = "2min",
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as one JSON document.")] = False,
 ) -> None:
-    """Erase a person: profile, identity graph, live tables, activities, dead letters and the log, and what flows keep.
+    """Erase a person from the profiles, the identity graph, live tables and the log.
 
-    Flows may run meanwhile; one that stands still is run to the end of the log. A fingerprint stays, so that events
-    that come late or again do not bring the person back. At the end all files are searched for the person's values.
+    Activities, dead letters and what flows keep go as well. Flows may run
+    meanwhile; one that stands still is run to the end of the log. A fingerprint
+    stays, so that events that come late or again do not bring the person back.
+    At the end all files are searched for the person's values.
 
     Example: headrace forget --email anna@example.org
     """
@@ -140,30 +156,39 @@ def _show(preview: Iterable[Removed], *, as_json: bool) -> None:
         return
     typer.echo("To be removed:", err=True)
     for one in preview:
-        typer.echo(f"  {one.place:<24} {one.count:>8,} {one.what}", err=True)
+        typer.echo(_line(one), err=True)
 
 
 def _text(receipt: Receipt) -> str:
     seconds = (receipt.finished_at - receipt.begun_at) / 1000
     lines = [f"Erasure {receipt.id}, begun {to_iso(receipt.begun_at)}, done in {seconds:.1f} s", "Removed:"]
-    lines += [f"  {one.place:<24} {one.count:>8,} {one.what}" for one in receipt.removed]
+    lines += map(_line, receipt.removed)
     if receipt.stood:
         lines.append("The person's values stood in:")
-        lines += [f"  {one.path:<40} {one.count:>8,} times" for one in receipt.stood]
-    lines.append(f"{receipt.compacted} databases were written anew.")
-    size = receipt.scanned_bytes / 1e6
-    scanned = f"{receipt.scanned_files:,} files ({size:,.1f} MB) were searched for {receipt.values:,} values"
+        lines += map(_times, receipt.stood)
+    lines.append(f"{counted(receipt.compacted, 'database was', 'databases were')} written anew.")
+    values = counted(receipt.values, "value", "values")
+    files = counted(receipt.scanned_files, "file was", "files were")
+    scanned = f"{files} searched ({receipt.scanned_bytes / 1e6:,.1f} MB) for {values}"
     if receipt.shared:
-        scanned += f"; {receipt.shared:,} of them others have too, and do not count"
+        scanned += f"; {receipt.shared:,} of them others have too, which does not count"
     if receipt.found:
         lines.append(f"{scanned}. STILL FOUND in:")
-        lines += [f"  {one.path:<40} {one.count:>8,} times" for one in receipt.found]
+        lines += map(_times, receipt.found)
     else:
         lines.append(f"{scanned}: none was found.")
     lines += [f"Note: {remark}" for remark in receipt.remarks]
     if receipt.unfinished:
         lines.append("Not complete: stop the flows, then `headrace forget --finish`.")
     return "\n".join(lines)
+
+
+def _line(one: Removed) -> str:
+    return f"  {one.place:<24} {one.count:>8,} {_ONE.get(one.what, one.what) if one.count == 1 else one.what}"
+
+
+def _times(one: Found) -> str:
+    return f"  {one.path:<40} {one.count:>8,} {'time' if one.count == 1 else 'times'}"
 
 
 def _document(receipt: Receipt) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from events.clock import system_clock
 from events.errors import HeadraceError
-from serving.commands.tables import MaxAge, MinPosition, Source, Wait, demanded
+from serving.commands.tables import MinPosition, Source, Wait, demanded
 from serving.lookups import Lookup, anything, by_identifier, by_normaliser, by_type
 from stores.profile_settings import ProfilesSettings
 from stores.settings import load
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for other programs.")]
 Realm = Annotated[str, typer.Option(help="Only in this realm; default: in all.")]
+MaxAge = Annotated[
+    str | None, typer.Option(metavar="SPAN", help="Wait until the profiles are no older than this, e.g. 5s.")
+]
 Graph = Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it: a file ending in .html, .svg or .png.")]
 
 
@@ -36,7 +39,9 @@ def register(app: typer.Typer) -> None:
 
 
 def profile(
-    person: Annotated[str, typer.Argument(metavar="[PERSON]", help="Id, alias, TYPE:VALUE, or a record.")] = "",
+    person: Annotated[
+        str, typer.Argument(metavar="[PERSON]", help="Id, alias, address, number, TYPE:VALUE or a record.")
+    ] = "",
     email: Annotated[str, typer.Option(metavar="ADDRESS", help="By e-mail address.")] = "",
     phone: Annotated[str, typer.Option(metavar="NUMBER", help="By phone number.")] = "",
     loyalty: Annotated[str, typer.Option(metavar="NUMBER", help="By loyalty number.")] = "",
@@ -86,7 +91,7 @@ def profile(
 
 
 def explain(
-    a: Annotated[str, typer.Argument(metavar="A", help="A record, TYPE:VALUE, or a person's id or alias.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Id, alias, address, number, TYPE:VALUE or a record.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     realm: Realm = "",
     graph: Graph = None,
@@ -98,7 +103,7 @@ def explain(
 ) -> None:
     """Show why two records are one person, step by step, or what keeps them apart.
 
-    Example: headrace explain crm_customers/4711 email:anna@example.org
+    Example: headrace explain customers/4711 email:anna@example.org
     """
     from serving.profile_document import explained
     from serving.profiles import Profiles

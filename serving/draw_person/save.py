@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -43,8 +44,15 @@ def save(scene: Scene, path: Path) -> None:
 def check(path: Path) -> None:
     """Check that a picture can be written under that name.
 
-    :raises HeadraceError: When it ends in something that is not known.
+    :raises HeadraceError: When it ends in something that is not known, or its folder is not there or not writable.
     """
     if path.suffix.lower() not in {".html", ".svg", ".png"}:
         detail = f"{path} does not say what kind of picture it is to be"
         raise HeadraceError(detail, "let its name end in .html, .svg or .png")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        detail = f"{path} cannot be written: there is no folder {folder}"
+        raise HeadraceError(detail, "make it, or correct the path")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        detail = f"{path} cannot be written: it is a folder" if path.is_dir() else f"{path} cannot be written"
+        raise HeadraceError(detail, "correct the path, or who may write there")

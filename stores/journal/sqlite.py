@@ -26,6 +26,7 @@ _BURY = """INSERT INTO former (died, id, name, born, value)
 _PUT = """INSERT INTO entries (name, born, value) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET born = excluded.born, value = excluded.value"""
 _REMOVE = "DELETE FROM entries WHERE name = ?"
+_UNTOLD = "INSERT INTO untold VALUES (?, NULL) ON CONFLICT (name) DO UPDATE SET until = NULL"
 _LOAD = "SELECT id, name, value FROM entries WHERE id > ? ORDER BY id LIMIT ?"
 _LOADED_AT_ONCE = 5_000
 
@@ -63,6 +64,9 @@ class SqliteJournal:
         except BaseException:
             self._lock.close()
             raise
+        # Whether a roll-back has named anything of which others are still to be told; whether they are told of it now.
+        self._named = False
+        self._telling = False
 
     @property
     def identity(self) -> str:
@@ -103,8 +107,8 @@ class SqliteJournal:
     def close_epoch(self, marks: Sequence[Mark]) -> int:
         """Note marks as applied, end the sequence under way in one commit, and return its number.
 
-        A sequence in which nothing was put does not end: the number is that of the last one that did, whose content is
-        still the present one. What has been no state for `keep_seconds` is removed, some of it at a time.
+        A sequence in which nothing was put or told does not end: the number is that of the last one that did, whose
+        content is still the present one. What has been no state for `keep_seconds` is removed, some of it at a time.
         """
         now, state = self._clock(), self._state
         applied = dict(state.applied)
@@ -114,12 +118,15 @@ class SqliteJournal:
         noted = any(one is not state.applied.get(key) for key, one in applied.items())
         with explained(self._path):
             gone = outdated(self._db, state, now - self._keep_millis)
-        if not (state.changed or noted or gone):
+        ends = state.changed or self._telling
+        if not (ends or noted or gone):
             return state.sequence
-        sequence = state.under_way if state.changed else state.sequence
+        sequence = state.under_way if ends else state.sequence
         with self._commit() as db:
             last_id, last_place = last_numbers(db)
-            if state.changed:
+            if self._telling:
+                db.execute("UPDATE untold SET until = ? WHERE until IS NULL", (sequence,))
+            if ends:
                 epoch = sequence, now, last_id, last_place, packed(applied.values())
                 db.execute("INSERT INTO epochs VALUES (?, ?, ?, ?, ?)", epoch)
             elif noted:
@@ -127,30 +134,58 @@ class SqliteJournal:
             if gone:
                 db.execute("DELETE FROM epochs WHERE sequence < ?", (gone.floor,))
                 db.execute("DELETE FROM former WHERE place <= ?", (gone.place,))
+                db.execute("DELETE FROM untold WHERE until <= ?", (gone.floor,))
         state.sequence, state.last_place, state.applied, state.changed = sequence, last_place, applied, False
+        if self._telling:
+            self._named = self._telling = False
         return sequence
 
-    def roll_back(self, sequence: int) -> set[str]:
-        """Go back to the end of `sequence`; return the names of which entries have been written since.
+    def roll_back(self, sequence: int | None) -> set[str]:
+        """Go back to the end of `sequence`; return the names of which others may have been told something else.
 
+        These are the names of which entries have been written since, and those of earlier roll-backs unless `told` was
+        called in that sequence or before it. They are durable in the commit that goes back.
+
+        :arg sequence: None: nobody knows what others were told. Nothing goes back, and beside all names of entries
+            these are it: names of earlier roll-backs and of entries that were removed in the last `keep_seconds`.
         :raises StoreError: When the journal no longer or never had that sequence: it was left more than `keep_seconds`
             ago, has been given up in another roll-back, or the journal is older than whoever asks.
         """
+        names = self._gone_back(sequence) if sequence is not None else self._gone_away()
+        self._named, self._telling = bool(names), False
+        return names
+
+    def told(self) -> None:
+        """Take note that with the sequence under way others are told of all names that a roll-back has returned."""
+        self._telling = self._named
+
+    def _gone_away(self) -> set[str]:
+        query = "SELECT name FROM untold UNION SELECT name FROM former WHERE name NOT IN (SELECT name FROM entries)"
+        with self._commit() as db:
+            names = {name for (name,) in db.execute(query)}
+            db.executemany(_UNTOLD, [(name,) for name in sorted(names)])
+        return names
+
+    def _gone_back(self, sequence: int) -> set[str]:
         query = "SELECT last_id, last_place FROM epochs WHERE sequence = ?"
         with explained(self._path):
             found = self._db.execute(query, (sequence,)).fetchone()
         if found is None:
             raise self._refusal(sequence)
+        untold = "SELECT name FROM untold WHERE until IS NULL OR until > ?", (sequence,)
         if sequence == self._state.sequence and not self._state.changed:
-            return set()
+            with explained(self._path):
+                return {name for (name,) in self._db.execute(*untold)}
         last_id, last_place = found
         with self._commit() as db:
             since = (
                 "SELECT name FROM entries WHERE id > ? UNION SELECT name FROM former WHERE place > ?",
                 (last_id, last_place),
             )
-            names = {name for (name,) in db.execute(*since)}
-            db.executemany(_REMOVE, [(name,) for name in sorted(names)])
+            written = {name for (name,) in db.execute(*since)}
+            names = written.union(name for (name,) in db.execute(*untold))
+            db.executemany(_UNTOLD, [(name,) for name in sorted(names)])
+            db.executemany(_REMOVE, [(name,) for name in sorted(written)])
             db.execute(
                 """INSERT INTO entries (id, name, born, value)
                     SELECT id, name, born, value FROM former WHERE place > ? AND born <= ? ORDER BY id""",
@@ -164,7 +199,7 @@ class SqliteJournal:
         return names
 
     def forget(self, names: Sequence[str]) -> int:
-        """Remove entries with all that they ever were, at once; return how many there were."""
+        """Remove entries with all that they ever were, at once, and their names; return how many there were."""
         wanted = sorted(set(names))
         found: set[str] = set()
         with self._commit() as db:
@@ -175,6 +210,7 @@ class SqliteJournal:
                 condition = "name IN (SELECT name FROM wanted)"
                 found.update(name for (name,) in db.execute(f"SELECT name FROM {table} WHERE {condition}"))  # noqa: S608  # our own names
                 db.execute(f"DELETE FROM {table} WHERE {condition}")  # noqa: S608  # our own names
+            db.execute("DELETE FROM untold WHERE name IN (SELECT name FROM wanted)")
             db.execute("DROP TABLE wanted")
         return len(found)
 

@@ -2,7 +2,8 @@
 
 A generation of an entry is a value with the sequence in which it was born; `former` also says in which one it died.
 Ids of entries and places of former generations only ever grow (AUTOINCREMENT), so that each epoch notes but the
-highest of both when it closes: what is above them has happened since, and needs no index to be found.
+highest of both when it closes: what is above them has happened since, and needs no index to be found. `untold` has the
+names that a roll-back has returned, with the sequence at whose end others had been told of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from events.errors import StoreError
 
 APPLICATION = 0x48524A4E
-VERSION = 1
+VERSION = 2
 
 _TABLES = (
     # `retired`: the highest sequence that has been given up in a roll-back. Its number is not used again.
@@ -29,6 +30,7 @@ _TABLES = (
         name TEXT NOT NULL, born INTEGER NOT NULL, value BLOB NOT NULL) STRICT""",
     """CREATE TABLE epochs (sequence INTEGER PRIMARY KEY, closed_at INTEGER NOT NULL, last_id INTEGER NOT NULL,
         last_place INTEGER NOT NULL, applied BLOB NOT NULL) STRICT""",
+    """CREATE TABLE untold (name TEXT PRIMARY KEY, until INTEGER) STRICT, WITHOUT ROWID""",
 )
 
 _BUSY_SECONDS = 30.0

@@ -40,6 +40,17 @@ class ProfileWriter(RowWriter):
         """Return the ids of all rows of `source` in `table` that are LIVE, as they are at the call."""
 
     @abstractmethod
+    def live_rows(self, table: str, after: RowId, limit: int) -> list[StoredRow]:
+        """Return up to `limit` rows of `table` that are LIVE, in the order of their ids, from behind `after` on.
+
+        All ids are behind a pair of empty texts; an absent table has no rows.
+        """
+
+    @abstractmethod
+    def person_ids(self, after: str, limit: int) -> list[str]:
+        """Return up to `limit` ids of persons that have members, in their order, from behind the id `after` on."""
+
+    @abstractmethod
     def members(self, records: Sequence[str]) -> dict[str, Member]:
         """Return the members among `records`, by record key."""
 
@@ -66,6 +77,10 @@ class ProfileWriter(RowWriter):
     @abstractmethod
     def place(self, gone: Sequence[Place], there: Sequence[Place]) -> None:
         """Remove and add places of activities. Removing an absent one and adding one twice do nothing."""
+
+    @abstractmethod
+    def clear_activities(self, table: str) -> int:
+        """Remove all places and summaries of a table, but not its rows; return how many there were."""
 
     @abstractmethod
     def activities(self, table: str, owner: str) -> list[RowId]:

@@ -26,10 +26,10 @@ from stores.profiles.former import Former
 from stores.profiles.logic import ProfileLogic
 from stores.profiles.persons import Persons
 from stores.profiles.record_keys import RecordKeys
+from stores.profiles.remake import follow
 from stores.profiles.table import ProfileTable
 from stores.rows.base import APPLIED
 from stores.rows.change_intake import ChangeIntake
-from stores.rows.intake import MADE
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ class ProfileIntake(ChangeIntake[Item]):
     :arg clock: Tells `applied_at`.
     :arg logic: What rows come to.
     :arg report: Told of every person event before it is committed: after a crash in between it is told again.
-    :arg is_erased: Tells whether a record, or the one that it belongs to, has been erased. It knows of an erasure by
-        the time that this comes in.
+    :arg is_erased: Tells whether a record, or the one that it belongs to, has been erased. It knows of all erasures of
+        earlier runs, and of one of this run soon after that has come in.
     :raises StoreError: When the store cannot be used.
     """
 
@@ -72,7 +72,8 @@ class ProfileIntake(ChangeIntake[Item]):
         self._settings = settings
         self._logic = logic
         self._report = report
-        self._is_erased = is_erased
+        self._is_known_erased = is_erased
+        self._erased: set[str] = set()
         self._keys = RecordKeys(settings.tables)
         self._persons = Persons(writer, logic, self._keys)
         self._former = Former(writer)
@@ -91,22 +92,24 @@ class ProfileIntake(ChangeIntake[Item]):
                     self._persons.move(table, moved)
             self._persons.assign(batch.members)
             self._writer.put_shared(list(batch.shared.values()))
+            self._former.take(batch.members, batch.events)
             for erasure in batch.erasures:
                 erase(self._writer, self._persons, self._keys, self._tables, erasure)
+                self._former.drop(erasure)
             self._persons.merge()
-            self._former.take(batch.events)
             for event in batch.events:
                 self._report(event)
 
     @override
     def close_epoch(self, marks: Sequence[Mark]) -> None:
         self._mend()
-        self._former.close_epoch()
         applied, noted = self._reached(marks)
         forgettable = self._forgettable(self._behind(applied))
-        if not (noted or forgettable):
+        if not (noted or forgettable) and self._former.is_settled:
+            self._former.close_epoch()
             return
         with self._commit():
+            self._former.close_epoch()
             for table, before in forgettable:
                 table.forget(before)
             self._writer.note(APPLIED, noted)
@@ -119,10 +122,12 @@ class ProfileIntake(ChangeIntake[Item]):
             for table in self._settings.tables
         }
         self._persons.forget()
-        self._note_made()
+        follow(self._writer, self._settings, self._tables, self._persons, is_read=bool(self._applied))
 
     def _sorted(self, items: Sequence[Item]) -> _Batch:
         batch = _Batch()
+        # At once, and also for what has come before it in the batch.
+        self._erased.update(record for item in items if isinstance(item, Erasure) for record in item.records)
         for item in items:
             if isinstance(item, Change | Truncation):
                 name = self._table_of(item)
@@ -139,27 +144,11 @@ class ProfileIntake(ChangeIntake[Item]):
                 batch.events.append(item)
         return batch
 
+    def _is_erased(self, record: str, owner: str | None) -> bool:
+        return record in self._erased or owner in self._erased or self._is_known_erased(record, owner)
+
     def _owner(self, name: str) -> Callable[[str, dict[str, object]], str | None]:
         return lambda source, row: self._logic.owner(name, source, row)
-
-    def _note_made(self) -> None:
-        """Note by which settings the store is made, and tell of what has been made by others."""
-        known = self._writer.facts(MADE)
-        made = {
-            table.name: msgspec.json.encode(table.model_dump(mode="json"), order="deterministic")
-            for table in self._settings.tables
-        }
-        # No table has an empty name.
-        fields = [field.model_dump(mode="json") for field in self._settings.fields]
-        made[""] = msgspec.json.encode(fields, order="deterministic")
-        changed = {name: value for name, value in made.items() if known.get(name) != value}
-        if changed and self._applied:
-            logger.warning(
-                "the settings of %s have changed: profiles that are not touched again are as before; to make all anew, "
-                "stop the flow and remove the profile store, the identity folder and the recovery folder",
-                ", ".join(f"[[profiles.tables]] {name!r}" if name else "[[profiles.fields]]" for name in changed),
-            )
-        self._writer.note(MADE, changed)
 
     def _forgettable(self, behind: int | None) -> list[tuple[ProfileTable, int]]:
         days = self._settings.tombstone_days

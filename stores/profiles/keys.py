@@ -57,7 +57,7 @@ def lead(
             if record:
                 gone.append(record)
         # The record is gone as well: the person may have been called after it.
-        ids = [person_id(realm, record) for record in gone for realm in realms()]
+        ids = [person_id(realm, record) for record in gone for realm in sorted(realms())]
     return None
 
 

@@ -38,11 +38,15 @@ class Persons:
     def move(self, table: ProfileTable, moved: Sequence[Moved]) -> None:
         """Take in that rows of a table have changed."""
         if table.is_activity:
-            self._move_activities(table, moved)
+            self._records.update(self._place(table, moved))
         else:
             self._records.update(record_of(table.settings, one.id) for one in moved)
         if len(self._records) + len(self._persons) > _MOST_TOUCHED:
             self.merge()
+
+    def place(self, table: ProfileTable, rows: Iterable[StoredRow]) -> None:
+        """Place and sum up activities of which nothing is placed; their persons are still to be touched."""
+        self._place(table, [Moved(row.id, None, row) for row in rows])
 
     def assign(self, members: Iterable[Member]) -> None:
         """Take in of which person records are; the last word on a record counts."""
@@ -114,7 +118,8 @@ class Persons:
             if row.state == LIVE
         }
 
-    def _move_activities(self, table: ProfileTable, moved: Sequence[Moved]) -> None:
+    def _place(self, table: ProfileTable, moved: Sequence[Moved]) -> Iterable[str]:
+        """Bring places and summaries to what has changed; return the records whose activities these are."""
         gone: list[Place] = []
         there: list[Place] = []
         steps: dict[str, list[tuple[Activity | None, Activity | None]]] = {}
@@ -130,7 +135,7 @@ class Persons:
                 steps.setdefault(after[0].owner, []).append((None, after[1]))
         self._writer.place(gone, there)
         self._sum_up(table, steps)
-        self._records.update(steps)
+        return steps
 
     def _placed(self, table: ProfileTable, row: StoredRow | None) -> tuple[Place, Activity] | None:
         """Return where an activity belongs and what it says; None if it is not there, or belongs nowhere."""

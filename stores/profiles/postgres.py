@@ -20,9 +20,9 @@ from stores.profiles.base import Place, ProfileWriter
 from stores.profiles.image import profile_text
 from stores.profiles.keys import by_person, numbers_of, own_id
 from stores.profiles.postgres_schema import composed, mark
-from stores.rows.base import LIVE, RowId
+from stores.rows.base import LIVE, RowId, StoredRow
 from stores.rows.postgres import PostgresRows
-from stores.rows.postgres_image import from_text, key_of, key_text, to_text
+from stores.rows.postgres_image import ROW, from_text, key_of, key_text, stored_row, to_text
 from stores.rows.postgres_schema import Layout
 from stores.rows.postgres_session import told
 
@@ -42,6 +42,21 @@ class PostgresProfiles(PostgresRows, ProfileWriter):
         with told(self._db):
             keys = self._db.execute(query, (to_text(source), LIVE)).fetchall()
         return ((source, key_of(key)) for (key,) in keys)
+
+    @override
+    def live_rows(self, table: str, after: RowId, limit: int) -> list[StoredRow]:
+        if table not in self._shown:
+            return []
+        query = SQL(
+            "SELECT {} FROM {} WHERE (source, key) > (%s, %s) AND state = %s ORDER BY source, key LIMIT %s"
+        ).format(SQL(ROW), self._table(table))
+        source, key = after
+        with told(self._db):
+            return list(map(stored_row, self._db.execute(query, (to_text(source), key_text(key), LIVE, limit))))
+
+    @override
+    def person_ids(self, after: str, limit: int) -> list[str]:
+        return [from_text(person) for (person,) in self._found(schema.PERSON_IDS, to_text(after), limit)]
 
     @override
     def members(self, records: Sequence[str]) -> dict[str, Member]:
@@ -86,6 +101,11 @@ class PostgresProfiles(PostgresRows, ProfileWriter):
         with self._commit():
             self._change(schema.DROP_PLACES, (_place_values(place)[:4] for place in gone))
             self._change(schema.PUT_PLACES, map(_place_values, there))
+
+    @override
+    def clear_activities(self, table: str) -> int:
+        with self._commit():
+            return sum(self._change(statement, [(table,)]) for statement in schema.CLEAR_ACTIVITIES)
 
     @override
     def activities(self, table: str, owner: str) -> list[RowId]:

@@ -49,6 +49,7 @@ MEMBERS = """SELECT record, realm, person, since, held, identifiers
     FROM unnest(%b::text[]) AS wanted (record) JOIN {members} USING (record)"""
 MEMBERS_OF = """SELECT record, realm, person, since, held, identifiers
     FROM unnest(%b::text[]) AS wanted (person) JOIN {members} USING (person) ORDER BY since, record"""
+PERSON_IDS = "SELECT DISTINCT person FROM {members} WHERE person > %s ORDER BY person LIMIT %s"
 SUMMARIES = """SELECT activity, owner, summary
     FROM unnest(%b::bytea[]) AS wanted (owner) JOIN {summaries} USING (owner)"""
 ACTIVITIES = "SELECT source, key FROM {places} WHERE owner = %s AND activity = %s ORDER BY at DESC, source, key"
@@ -82,6 +83,11 @@ PUT_PROFILES = """INSERT INTO {persons}
     SELECT person, profile::json FROM unnest(%b::text[], %b::text[]) AS new (person, profile)
     ON CONFLICT (person) DO UPDATE SET profile = excluded.profile"""
 DROP_PROFILES = "DELETE FROM {persons} WHERE person = ANY(%b::text[])"
+
+CLEAR_ACTIVITIES: tuple[LiteralString, ...] = (
+    "DELETE FROM {places} WHERE activity = ANY(%b::text[])",
+    "DELETE FROM {summaries} WHERE activity = ANY(%b::text[])",
+)
 
 FORGET: dict[str, tuple[LiteralString, ...]] = {
     "record": (DROP_MEMBERS, "DELETE FROM {former} WHERE record = ANY(%b::text[])"),

@@ -20,9 +20,10 @@ from stores.profiles import sqlite_schema as schema
 from stores.profiles.base import Place, ProfileWriter
 from stores.profiles.image import profile_text
 from stores.profiles.keys import by_person, numbers_of, own_id
-from stores.rows.base import LIVE, RowId
+from stores.rows.base import LIVE, RowId, StoredRow
 from stores.rows.sqlite import SqliteRows
 from stores.rows.sqlite_file import explained
+from stores.rows.sqlite_row import stored_row
 from stores.rows.sqlite_schema import Layout, row_table
 
 _texts = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -42,6 +43,18 @@ class SqliteProfiles(SqliteRows, ProfileWriter):
             # All keys at once: a statement under way would see what is changed meanwhile.
             keys = [key for (key,) in self._db.execute(query, (source,))]
         return ((source, key) for key in keys)
+
+    @override
+    def live_rows(self, table: str, after: RowId, limit: int) -> list[StoredRow]:
+        if table not in self._tables:
+            return []
+        with explained(self._path):
+            return [stored_row(row) for row in self._db.execute(schema.live_rows(table), (*after, limit))]
+
+    @override
+    def person_ids(self, after: str, limit: int) -> list[str]:
+        with explained(self._path):
+            return [person for (person,) in self._db.execute(schema.PERSON_IDS, (after, limit))]
 
     @override
     def members(self, records: Sequence[str]) -> dict[str, Member]:
@@ -91,6 +104,11 @@ class SqliteProfiles(SqliteRows, ProfileWriter):
         with self._commit():
             self._changed(f"DELETE FROM headrace_places WHERE {where}", map(_place_values, gone))  # noqa: S608  # as above
             self._changed("INSERT OR IGNORE INTO headrace_places VALUES (?, ?, ?, ?, ?)", map(_place_values, there))
+
+    @override
+    def clear_activities(self, table: str) -> int:
+        with self._commit():
+            return sum(self._changed(statement, [(table,)]) for statement in schema.CLEAR_ACTIVITIES)
 
     @override
     def activities(self, table: str, owner: str) -> list[RowId]:

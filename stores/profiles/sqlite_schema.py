@@ -7,7 +7,8 @@ number. `headrace_places` has activities by the record that they belong to, `hea
 
 from __future__ import annotations
 
-from stores.rows.sqlite_schema import STORE_TABLES, Layout
+from stores.rows.base import LIVE
+from stores.rows.sqlite_schema import COLUMNS, STORE_TABLES, Layout, row_table
 
 # Keys that come in no order are what a large store's inserts cost: so there are as few as can be, and they are short.
 PROFILES = Layout(
@@ -43,6 +44,7 @@ PROFILES = Layout(
 MEMBERS = "SELECT record, realm, person, since, held, identifiers FROM headrace_members WHERE record IN ({keys})"
 MEMBERS_OF = """SELECT record, realm, person, since, held, identifiers FROM headrace_members WHERE person IN ({keys})
     ORDER BY since, record"""
+PERSON_IDS = "SELECT DISTINCT person FROM headrace_members WHERE person > ? ORDER BY person LIMIT ?"
 SUMMARIES = "SELECT activity, owner, summary FROM headrace_summaries WHERE owner IN ({keys})"
 
 PUT_MEMBER = """INSERT INTO headrace_members (record, realm, person, own, since, held, identifiers)
@@ -52,6 +54,11 @@ PUT_SUMMARY = """INSERT INTO headrace_summaries (activity, owner, summary) VALUE
     ON CONFLICT (owner, activity) DO UPDATE SET summary = excluded.summary"""
 PUT_PROFILE = """INSERT INTO headrace_persons (person, profile) VALUES (?, ?)
     ON CONFLICT (person) DO UPDATE SET profile = excluded.profile"""
+
+CLEAR_ACTIVITIES = (
+    "DELETE FROM headrace_places WHERE activity = ?",
+    "DELETE FROM headrace_summaries WHERE activity = ?",
+)
 
 FORGET = {
     "record": (
@@ -79,3 +86,9 @@ PERSON = """SELECT person FROM headrace_members WHERE person = ?1
     UNION ALL SELECT person FROM headrace_members WHERE own = ?1 LIMIT 1"""
 FORMER = """SELECT former.record, member.person FROM headrace_former AS former
     LEFT JOIN headrace_members AS member USING (record) WHERE former.person = ?"""
+
+
+def live_rows(name: str) -> str:
+    """Return the query for LIVE rows in order, given the source and key that they come behind, and how many."""
+    return f"""SELECT {", ".join(COLUMNS)} FROM {row_table(name)}
+        WHERE (source, key) > (?, ?) AND state = {LIVE} ORDER BY source, key LIMIT ?"""  # noqa: S608  # our own names

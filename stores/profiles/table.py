@@ -16,6 +16,7 @@ from events.changes import Change, Row, Truncation, merged_position, supersedes
 from events.clock import Clock
 from stores.profile_settings import ProfileTableSettings
 from stores.profiles.base import ProfileWriter
+from stores.profiles.record_keys import record_of
 from stores.rows.base import GONE, LIVE, Known, RowId, StoredRow
 from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
 from stores.rows.table import EMPTIED, NEWEST
@@ -90,6 +91,16 @@ class ProfileTable:
             self._writer.note(NEWEST, {self.name: msgspec.json.encode(self._newest)})
             self._newest_noted = self._newest
 
+    def turn_away(self, rows: Sequence[StoredRow]) -> list[StoredRow]:
+        """Let go of stored activities of erased records; return the others.
+
+        They may refer to one only since the settings read them another way.
+        """
+        gone = [row for row in rows if self._is_of_erased(record_of(self.settings, row.id), row)]
+        self._writer.put(self.name, [_without_image(row) for row in gone])
+        ids = {row.id for row in gone}
+        return [row for row in rows if row.id not in ids]
+
     def forgettable(self, behind: int | None, tombstone_days: float) -> int | None:
         """Return before which event time deleted rows can be forgotten; None if they have been already.
 
@@ -122,7 +133,7 @@ class ProfileTable:
             self._advance(min(change.event_time, now + _DAY))
             if new.state != LIVE or self._is_of_erased(change.record, new):
                 # Of an activity it stays that there was one, so that it does not come back to its last owner.
-                new = msgspec.structs.replace(new, state=GONE, image=None, gaps={})
+                new = _without_image(new)
             rows[id_] = changed[id_] = new
         return self._put(changed, stored)
 
@@ -197,6 +208,10 @@ def batches(items: Iterable[X], size: int = AT_ONCE) -> Iterator[list[X]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+def _without_image(row: StoredRow) -> StoredRow:
+    return msgspec.structs.replace(row, state=GONE, image=None, gaps={})
 
 
 def _live(row: StoredRow | Known | None) -> StoredRow | None:

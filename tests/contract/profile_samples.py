@@ -127,6 +127,12 @@ class Model:
     def put_summaries(self, summaries: Mapping[tuple[str, str], bytes | None]) -> None:
         self.sums = {id_: one for id_, one in {**self.sums, **summaries}.items() if one is not None}
 
+    def clear_activities(self, table: str) -> int:
+        before = self._entries()
+        self.places = {one for one in self.places if one[0] != table}
+        self.sums = {id_: one for id_, one in self.sums.items() if id_[0] != table}
+        return before - self._entries()
+
     def put_profiles(self, profiles: Mapping[str, Profile | None]) -> None:
         self.profiles = {id_: one for id_, one in {**self.profiles, **profiles}.items() if one is not None}
 
@@ -147,18 +153,23 @@ class Model:
         found = [one for one in self.by_record.values() if one.person == person]
         return sorted(found, key=lambda one: (one.since, one.record))
 
-    def person_of(self, id_: str, steps: int = 8) -> str | None:
-        found = {one.person for one in self.by_record.values()}
-        if not steps or id_ in found:
-            return id_ if steps else None
-        for one in self.by_record.values():
-            if own(one.record, one.realm) == id_:
-                return one.person
-        record = self.former.get(id_)
-        if record in self.by_record:
-            return self.by_record[record].person
-        ways = [] if record is None else [self.person_of(own(record, realm), steps - 1) for realm in self.realms]
-        return next((person for person in ways if person is not None), None)
+    def person_of(self, id_: str) -> str | None:
+        ids = [id_]
+        for _ in range(8):
+            found = [person for one in ids for person in [self._present(one)] if person is not None]
+            if found:
+                return found[0]
+            records = [self.former[one] for one in ids if one in self.former]
+            ids = [own(record, realm) for record in records for realm in sorted(self.realms)]
+        return None
+
+    def _present(self, id_: str) -> str | None:
+        """Return the person that bears an id, by itself, by one of its records, or by the one noted with the id."""
+        if id_ in {one.person for one in self.by_record.values()}:
+            return id_
+        borne = {own(one.record, one.realm): one.person for one in self.by_record.values()}
+        noted = self.by_record.get(self.former.get(id_, ""))
+        return borne.get(id_) or (None if noted is None else noted.person)
 
     def holders(self, realm: str, identifier: str) -> list[Member]:
         found = [one for one in self.by_record.values() if one.realm == realm and identifier in one.identifiers]

@@ -44,7 +44,7 @@ class JournalStory(RuleBasedStateMachine):
 
     def applied(self) -> list[int]:
         """Return up to where the journal says that the one source is applied, nothing if nowhere."""
-        raise NotImplementedError
+        return [one.offset for one in self.journal.applied()]
 
     @initialize()
     def begin(self) -> None:
@@ -76,9 +76,23 @@ class JournalStory(RuleBasedStateMachine):
         number = draw.draw(st.integers(0, len(self.model.past) - 1))
         there = self.model.past[number]
         found = self.journal.roll_back(there.sequence)
-        put, written = self.model.roll_back(number)
-        assert written <= found <= put
+        possible, due = self.model.roll_back(number)
+        assert due <= found <= possible
+        self.model.started(found)
         self.offset = there.offset
+
+    @rule()
+    def start_without_knowing_where_it_was(self) -> None:
+        found = self.journal.roll_back(None)
+        possible, due = self.model.stay()
+        assert due <= found | set(self.model.entries)
+        assert found <= possible
+        self.model.started(found)
+
+    @rule()
+    def told(self) -> None:
+        self.journal.told()
+        self.model.telling = True
 
     @rule()
     def roll_back_to_what_never_was(self) -> None:
@@ -94,6 +108,8 @@ class JournalStory(RuleBasedStateMachine):
     def open_again(self) -> None:
         self.journal.close()
         self.journal = self.opened()
+        # Whoever opens it goes back first, be it to where it is.
+        self.start_without_knowing_where_it_was()
 
     @invariant()
     def holds_the_same(self) -> None:
@@ -124,9 +140,8 @@ class SqliteStory(JournalStory):
 
     def applied(self) -> list[int]:
         assert isinstance(self.journal, SqliteJournal)
-        found = journal_applied(self._path)
-        assert found == self.journal.applied()
-        return [one.offset for one in found]
+        assert journal_applied(self._path) == self.journal.applied()
+        return super().applied()
 
     def teardown(self) -> None:
         super().teardown()
@@ -134,16 +149,13 @@ class SqliteStory(JournalStory):
 
 
 class MemoryStory(JournalStory):
-    """The journal that the tests of resolving use. It has nobody to tell how far it has come."""
+    """The journal that the tests of resolving use."""
 
     def opened(self) -> MemoryJournal:
         if not hasattr(self, "journal"):
             return MemoryJournal()
         assert isinstance(self.journal, MemoryJournal)
         return self.journal
-
-    def applied(self) -> list[int]:
-        return [self.model.past[-1].offset] if self.model.past[-1].offset else []
 
 
 @pytest.mark.parametrize("story", [SqliteStory, MemoryStory])

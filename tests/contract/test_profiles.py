@@ -18,7 +18,7 @@ from events.errors import StoreError
 from events.persons import Member, Shared
 from events.profiles import Profile
 from stores.profiles.base import HeldPerson, Place, ProfileReader, ProfileWriter
-from stores.rows.base import GONE, HELD, LIVE, RowQuery
+from stores.rows.base import GONE, HELD, LIVE, RowQuery, StoredRow
 from tests.contract.profile_samples import (
     HOSTILE_TEXTS,
     REALM,
@@ -169,6 +169,24 @@ def test_the_ids_of_live_rows_are_those_at_the_call(writer: ProfileWriter) -> No
         found.update(ids)
     assert found == {(SOURCE, key_of(number)) for number in (1, 4, 7)}
     assert {key for _, key in writer.ids("t", SOURCE)} == {key_of(7), key_of(8)}
+
+
+def test_live_rows_are_read_on_and_on_in_the_order_of_their_ids(writer: ProfileWriter) -> None:
+    assert writer.live_rows("t", ("", ""), 9) == []
+    there = [row(number, source=source, a=number) for source in ("A", "a\0", "ä", SOURCE) for number in range(3)]
+    writer.put("t", [*there, row(9, state=GONE), row(8, state=HELD)])
+    writer.put("u", [row(7)])
+    found: list[StoredRow] = []
+    after = ("", "")
+    while some := writer.live_rows("t", after, 5):
+        assert len(some) in {5, 2}
+        found, after = found + some, some[-1].id
+    assert found == sorted(there, key=lambda one: one.id)
+    with writer.transaction():
+        writer.put("t", [row(2, state=GONE)])
+        assert [one.id for one in writer.live_rows("t", (SOURCE, key_of(0)), 9)[:2]] == [
+            one.id for one in found if one.id > (SOURCE, key_of(0)) and one.id != (SOURCE, key_of(2))
+        ][:2]
 
 
 def test_dropped_rows_leave_no_trace(writer: ProfileWriter, reader: ProfileReader) -> None:
@@ -462,6 +480,18 @@ def test_an_activity_moves_from_one_owner_and_time_to_another(writer: ProfileWri
     assert writer.activities("orders", "a") == [(SOURCE, key_of(1))]
 
 
+def test_clearing_a_table_of_activities_leaves_its_rows_and_all_others(writer: ProfileWriter) -> None:
+    writer.put("orders", [row(1)])
+    writer.place([], [at(1, 5), at(2, 6, owner="b"), at(1, 5, table="tickets")])
+    writer.put_summaries({("orders", "a"): b"1", ("tickets", "a"): b"2", ("orders", "c"): b"3"})
+    assert writer.clear_activities("orders") == 2 + 2
+    assert writer.clear_activities("orders") == writer.clear_activities("none") == 0
+    assert writer.activities("orders", "a") == writer.activities("orders", "b") == []
+    assert writer.activities("tickets", "a") == [(SOURCE, key_of(1))]
+    assert writer.summaries(["a", "b", "c"]) == {("tickets", "a"): b"2"}
+    assert writer.fetch("orders", [row(1).id]) == {row(1).id: row(1)}
+
+
 def test_summaries_are_put_over_one_another_and_removed(writer: ProfileWriter) -> None:
     writer.put_summaries({("orders", "a"): b"1", ("tickets", "a"): b"\0\xff", ("orders", "b"): b""})
     assert writer.summaries(["a", "c"]) == {("orders", "a"): b"1", ("tickets", "a"): b"\0\xff"}
@@ -542,6 +572,7 @@ def steps() -> st.SearchStrategy[tuple[Step, ...]]:
         step(
             "put_summaries", st.dictionaries(st.tuples(tables, records), st.none() | st.binary(max_size=2), max_size=3)
         ),
+        step("clear_activities", tables),
         step("put_profiles", profiles.map(put) | persons.map(lambda person: {person: None})),
         step("forget_persons", *(st.lists(one, max_size=1) for one in (records, persons, identifiers))),
     )
@@ -553,6 +584,9 @@ def compare(writer: ProfileWriter, reader: ProfileReader, model: Model) -> None:
     by_person = {person: model.members_of(person) for person in PERSONS}
     assert writer.members_of(PERSONS) == {person: members for person, members in by_person.items() if members}
     assert writer.summaries(RECORDS) == model.sums
+    everybody = sorted({one.person for one in model.by_record.values()})
+    assert writer.person_ids("", 99) == everybody
+    assert writer.person_ids(everybody[0] if everybody else "", 2) == everybody[1:3]
     assert reader.totals() == (len(model.by_record), len(model.profiles))
     assert reader.shared() == model.shared()
     assert reader.held(99) == model.held()

@@ -53,7 +53,7 @@ def test_a_long_stream_survives_twenty_kills(tmp_path: Path, place: Path) -> Non
     assert set(partition(calm).values()) == batch_partition(place / "headrace.toml", people.final(CROWD))
 
     moments = seeded_moments(seed=7, count=KILLS, longest=0.6)
-    killed, kills = profiles(place, batch=8).run_killed(tmp_path / "killed", moments)
+    killed, kills = profiles(place, batch=4).run_killed(tmp_path / "killed", moments)
     assert killed == calm
     assert kills == KILLS
 

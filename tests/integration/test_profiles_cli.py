@@ -135,11 +135,13 @@ def test_a_person_is_found_joined_explained_drawn_and_taken_apart_again(home: Ho
         (["profile", "--email", "a@posteo.example", "--phone", "1"], "--email and --phone are given, one is enough"),
         (["profile", "--email", "n/a"], "placeholder"),
         (["profile", "--email", "info@posteo.example"], "on the block list"),
-        (["profile", "--email", "anna@posteo.example"], "is the flow running?"),
+        (["profile", "--email", "anna@posteo.example"], "not on the log yet: the stream people"),
         (["profile", "--identifier", "passport:1"], "there are: loyalty, email, phone"),
         (["profile", "customers/1", "--graph", "out.pdf"], "let its name end in .html, .svg or .png"),
         (["profile", "customers/1", "--realm", "x"], "there is no realm 'x'"),
-        (["explain", "customers/1", "nothing"], "is no person's id, identifier or record"),
+        (["profile", "customers/1", "--graph", "absent/out.svg"], "there is no folder"),
+        (["profile", "030 20001000"], "looked for as loyalty, phone"),
+        (["explain", "customers/1", "nothing"], "not on the log yet: the stream people"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line_with_the_remedy(home: Home, arguments: list[str], said: str) -> None:

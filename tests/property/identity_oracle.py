@@ -14,6 +14,9 @@ from events.changes import Change, Truncation
 from events.persons import Links, Member
 from operators.identity.rules import IdentityRules
 
+FOR_EVER = 10**15
+"""A horizon that nothing is older than, in milliseconds."""
+
 
 class FinalRow(NamedTuple):
     """What a record carries in the end, and when it was made."""
@@ -22,8 +25,11 @@ class FinalRow(NamedTuple):
     since: int
 
 
-def final_rows(events: Iterable[Links | Truncation]) -> dict[str, FinalRow]:
-    """Return the records that are there when all events have happened, in whatever order they came."""
+def final_rows(events: Iterable[Links | Truncation], horizon: int = FOR_EVER) -> dict[str, FinalRow]:
+    """Return the records that are there when all events have happened, in whatever order they came.
+
+    :arg horizon: A record that comes back longer after it went is made anew (ms of event time).
+    """
     by_table: dict[tuple[str, str], list[Links | Truncation]] = {}
     for event in events:
         row = event if isinstance(event, Truncation) else event.change
@@ -33,7 +39,7 @@ def final_rows(events: Iterable[Links | Truncation]) -> dict[str, FinalRow]:
         table.sort(key=_place)
         for record in {event.change.record for event in table if isinstance(event, Links)}:
             story = [event for event in table if isinstance(event, Truncation) or event.change.record == record]
-            row_ = _final_row(story)
+            row_ = _final_row(story, horizon)
             if row_ is not None:
                 rows[record] = row_
     return rows
@@ -45,7 +51,7 @@ def _place(event: Links | Truncation) -> tuple[tuple[int, ...], int]:
     return row.position, 0 if row.position else row.offset
 
 
-def _final_row(story: list[Links | Truncation]) -> FinalRow | None:
+def _final_row(story: list[Links | Truncation], horizon: int) -> FinalRow | None:
     carried: list[tuple[str, ...]] | None = None
     created: int | None = None
     for event in story:
@@ -58,8 +64,23 @@ def _final_row(story: list[Links | Truncation]) -> FinalRow | None:
             created = event.created
     if carried is None:
         return None
-    first = min(event.change.event_time for event in story if isinstance(event, Links))
-    return FinalRow(frozenset().union(*carried), first if created is None else created)
+    return FinalRow(frozenset().union(*carried), _first(story, horizon) if created is None else created)
+
+
+def _first(story: list[Links | Truncation], horizon: int) -> int:
+    """Return the smallest time of a record's events since it came back, if it ever did after the horizon."""
+    times: list[int] = []
+    went: int | None = None
+    for event in story:
+        if isinstance(event, Truncation):
+            went = event.event_time if times and went is None else went
+            continue
+        change = event.change
+        if went is not None and change.event_time - went > horizon:
+            times.clear()
+        times.append(change.event_time)
+        went = change.event_time if change.after is None else None
+    return min(times)
 
 
 def members_of(realm: str, rules: IdentityRules, rows: Mapping[str, FinalRow]) -> dict[str, Member]:

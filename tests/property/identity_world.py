@@ -18,12 +18,13 @@ from events.persons import Links, Member, PersonEvent, Shared
 from operators.identity.resolver import Resolved, Resolver
 from operators.identity.rules import IdentityRules, TypeRules
 from tests.operators.identity.memory_journal import MemoryJournal
+from tests.property.identity_oracle import FOR_EVER
 
 Event: TypeAlias = "Links | Truncation"
 
 REALM = "travel"
 HOUR = 3_600_000
-FOR_EVER = 10**15
+DAY = 24 * HOUR
 RECORDS = (
     ("crm", "customers", 1),
     ("crm", "customers", 2),
@@ -70,17 +71,23 @@ rules = st.builds(
 
 
 class Source:
-    """Makes events of steps, in the order in which they happen."""
+    """Makes events of steps, in the order in which they happen.
 
-    def __init__(self) -> None:
+    :arg pace: Milliseconds between events, several times at most; 0: their times say nothing of their order.
+    """
+
+    def __init__(self, pace: int = 0) -> None:
         self._number = 0
+        self._pace = pace
+        self._now = HOUR
 
     def event(self, step: Step) -> Event:
         kind, which, content = step
         source, table, number = RECORDS[which]
         self._number += 1
         position = () if source == "desk" else (0, self._number)
-        time = HOUR + content % 7
+        self._now += content % 5 * self._pace
+        time = self._now if self._pace else HOUR + content % 7
         if kind == "truncate":
             return Truncation(source, table, time, position, stream=source, offset=self._number)
         found: list[tuple[str, ...] | None] = []
@@ -109,8 +116,8 @@ class Source:
         return Links(change, REALM, tuple(() if gone else one for one in found), None if gone else created)
 
 
-def history(made: Iterable[Step]) -> list[Event]:
-    source = Source()
+def history(made: Iterable[Step], pace: int = 0) -> list[Event]:
+    source = Source(pace)
     return [source.event(step) for step in made]
 
 
@@ -122,6 +129,16 @@ def arrival(events: Sequence[Event], rng: Random) -> list[Event]:
     unplaced = sorted((event for event in coming if not _row(event).position), key=lambda event: _row(event).offset)
     in_order = iter(unplaced)
     return [event if _row(event).position else next(in_order) for event in coming]
+
+
+def read_again(events: Sequence[Event], rng: Random) -> list[Event]:
+    """Return events as they come when reading goes on from an earlier place now and then."""
+    coming: list[Event] = []
+    for number in range(len(events)):
+        if rng.random() < 0.1:
+            coming += events[rng.randint(0, number) : number]
+        coming.append(events[number])
+    return coming
 
 
 def _again(event: Event, rng: Random) -> Event:
@@ -173,15 +190,21 @@ class _Saved(NamedTuple):
 
 
 class Journey:
-    """Carries events to a resolver in batches and epochs, with crashes in between."""
+    """Carries events to a resolver in batches and epochs, with crashes in between.
 
-    def __init__(self, events: Sequence[Event], possible: Sequence[IdentityRules], rng: Random) -> None:
+    :arg horizon: When records that are gone are forgotten. Where they are, events come in their order.
+    """
+
+    def __init__(
+        self, events: Sequence[Event], possible: Sequence[IdentityRules], rng: Random, horizon: int = FOR_EVER
+    ) -> None:
         self.told = Told()
         self.rules = possible[0]
+        self._horizon = horizon
         self._possible = possible
         self._rng = rng
         self._events = events
-        self._left = arrival(events, rng)
+        self._left = self._coming()
         self._journal = MemoryJournal()
         self.resolver = self._opened(None)
         self._saved: list[_Saved] = []
@@ -191,7 +214,8 @@ class Journey:
         crashes = self._rng.choice((0, 0, 1, 2, 3))
         while self._left or crashes:
             # The journal has a batch before anything that follows from it is under way to the store.
-            self._under_way += self.resolver.take(self._next_batch())
+            batch = self._next_batch()
+            self._under_way += self.resolver.take(batch if self._horizon == FOR_EVER else [*batch, *_marked(batch)])
             fate = self._rng.random()
             if crashes and fate < 0.4:
                 crashes -= 1
@@ -217,6 +241,14 @@ class Journey:
         return batch
 
     def _restart(self) -> None:
+        # It may die once more before anything comes.
+        for _ in range(self._rng.choice((1, 1, 2, 3))):
+            self._start()
+            if self._saved and self._rng.random() < 0.2:
+                # Or all ends, and closes an epoch in which the store is told nothing.
+                self._saved.append(_Saved(self.resolver.close_epoch(), list(self._left)))
+
+    def _start(self) -> None:
         if self._saved and self._rng.random() < 0.8:
             at = self._rng.randint(max(0, len(self._saved) - 3), len(self._saved) - 1)
             del self._saved[at + 1 :]
@@ -226,10 +258,15 @@ class Journey:
         else:
             # Without the engine's state all is read again, into the journal as it is.
             self._saved.clear()
-            self._left = arrival(self._events, self._rng)
+            self._left = self._coming()
             self.resolver = self._opened(None)
 
+    def _coming(self) -> list[Event]:
+        return (arrival if self._horizon == FOR_EVER else read_again)(self._events, self._rng)
+
     def _shuffled(self, left: Sequence[Event]) -> list[Event]:
+        if self._horizon != FOR_EVER:
+            return list(left)
         fresh = list(left)
         self._rng.shuffle(fresh)
         in_order = iter([event for event in left if not _row(event).position])
@@ -237,9 +274,15 @@ class Journey:
 
     def _opened(self, sequence: int | None) -> Resolver:
         self.rules = self._rng.choice(self._possible)
-        resolver = Resolver(REALM, self.rules, self._journal, extraction="rules 1", horizon=FOR_EVER)
+        resolver = Resolver(REALM, self.rules, self._journal, extraction="rules 1", horizon=self._horizon)
         resolver.start(sequence)
         return resolver
+
+
+def _marked(batch: Sequence[Event]) -> list[Mark]:
+    """Return the mark that comes with a batch."""
+    times = [_row(event).event_time for event in batch]
+    return [Mark("crm", "0", 1, time, time, caught_up=True) for time in times[-1:]]
 
 
 def persons_of(resolver: Resolver) -> dict[str, str]:

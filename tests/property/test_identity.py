@@ -18,9 +18,9 @@ from events.persons import Links
 from operators.identity.resolver import Resolver
 from operators.identity.rules import IdentityRules
 from tests.operators.identity.memory_journal import MemoryJournal
-from tests.property.identity_oracle import final_rows, members_of, over_limits
+from tests.property.identity_oracle import FOR_EVER, final_rows, members_of, over_limits
 from tests.property.identity_world import (
-    FOR_EVER,
+    DAY,
     REALM,
     Journey,
     Source,
@@ -51,6 +51,22 @@ def test_persons_are_the_components_of_the_final_rows(
     assert journey.told.members == members_of(REALM, journey.rules, rows)
     assert journey.told.shared == over_limits(journey.rules, rows)
     assert journey.told.persons == persons_of(journey.resolver)
+
+
+@pytest.mark.timeout(3600)
+@settings(max_examples=JOURNEYS)
+@given(steps, st.lists(rules, min_size=1, max_size=2), st.integers(0, 4), seeds)
+def test_that_records_are_forgotten_long_after_they_went_changes_nothing(
+    made: list[Step], possible: list[IdentityRules], days: int, seed: int
+) -> None:
+    # Few records, so that they come and go, and all with positions: what is sent in part has no order without them.
+    few = ((kind, (0, 1, 3)[which % 3], content) for kind, which, content in made)
+    events, horizon = history(few, pace=2 * DAY), days * DAY
+    journey = Journey(events, possible, Random(seed), horizon)
+    journey.run()
+    rows = final_rows(events, horizon)
+    assert journey.told.members == members_of(REALM, journey.rules, rows)
+    assert journey.told.shared == over_limits(journey.rules, rows)
 
 
 @pytest.mark.timeout(3600)

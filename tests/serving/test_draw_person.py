@@ -15,7 +15,7 @@ from events.errors import HeadraceError, MissingExtraError
 from events.persons import Member, Shared
 from serving.draw_person.compose import RECORDS, WIDTH, scene_of
 from serving.draw_person.png import png
-from serving.draw_person.save import picture, save
+from serving.draw_person.save import check, picture, save
 from serving.draw_person.scene import Scene, shortened, text_width
 from serving.draw_person.svg import page, svg
 from serving.lookups import anything
@@ -162,6 +162,16 @@ def test_a_file_that_cannot_be_written_is_one_line_with_the_remedy(tmp_path: Pat
         save(scene(2), tmp_path / "out.pdf")
     with pytest.raises(HeadraceError, match="cannot be written"):
         save(scene(2), tmp_path / "absent" / "out.svg")
+
+
+def test_whether_a_file_can_be_written_is_known_before_anything_is_drawn(tmp_path: Path) -> None:
+    check(tmp_path / "out.svg")
+    with pytest.raises(HeadraceError, match=r"there is no folder .*absent \(make it"):
+        check(tmp_path / "absent" / "out.svg")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(HeadraceError, match="it is a folder"):
+        check(tmp_path / "folder.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
 
 
 def test_without_the_extra_a_png_names_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 
+import msgspec
 import networkx as nx
 import pytest
 
@@ -55,6 +56,31 @@ def test_the_path_says_which_columns_carry_each_identifier_and_as_of_when(profil
         "email:a.k@posteo.example",
         "customers 2 (crm)",
     ]
+
+
+@pytest.mark.parametrize("width", [30, 44, 80])
+def test_lines_that_are_wrapped_stay_in_the_tree_and_spans_stay_whole(profiles: Profiles, width: int) -> None:
+    found = explain(profiles, "customers/1", "customers/2")
+    long = msgspec.structs.replace(found.path[0], text="y" * 10_000, as_of=NOW - 111 * 86_400_000)
+    view = explanation_view(msgspec.structs.replace(found, path=(long, *found.path[1:])), profiles.name_of, NOW)
+    lines = drawn(view, width).splitlines()
+    assert max(map(len, lines)) <= width
+    named = ["customers 1 (crm)", "loyalty:HR100200", "users 7 (shop)", "email:a.k@posteo.example", "customers 2 (crm)"]
+    assert [line.rstrip() for line in lines if not line.startswith("│  ")] == [f"One person: {ANNA}", *named]
+    beside = [line.removeprefix("│  ") for line in lines if line.startswith("│  ")]
+    assert any("(10,000" in line for line in beside)
+    if width > 40:
+        assert sum("111 d ago" in line for line in beside) == 1
+        assert any(line.startswith("as of 2023-07-26") for line in beside)
+
+
+def test_what_both_carry_is_drawn_beside_a_bar_at_any_width(profiles: Profiles) -> None:
+    apart = explain(profiles, "customers/1", "customers/3")
+    lines = drawn(explanation_view(apart, profiles.name_of, NOW), 60).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("  │"))
+    assert lines[at].rstrip() == "  │  customers 1 (crm)"
+    assert all(line.startswith("  │  ") for line in lines[at:])
+    assert sum("as of" in line and line.rstrip().endswith(" ago") for line in lines[at:]) == 2
 
 
 def test_an_identifier_an_id_and_an_alias_stand_for_what_they_name(profiles: Profiles) -> None:

@@ -7,18 +7,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from events.clock import to_iso
 from events.errors import HeadraceError, RejectedError
+from events.log import LogRecord
 from events.persons import Member, person_id
+from events.profiles import Field
 from serving.freshness import Demand, StaleError
 from serving.lookups import Lookup, anything, by_identifier, by_normaliser, by_type
 from serving.printable import json_text
 from serving.profile_document import document, suspected
 from serving.profiles import NobodyError, Profiles, SeveralError
 from serving.show_profile import profile_view, suspects_view
+from stores.log.files import FileLog
 from stores.profiles.choose import open_profile_writer
+from stores.rows.base import GONE
 from tests.serving import persons_sample as sample
 from tests.serving.persons_sample import ANNA, NOW, configured, fill, opened
 
@@ -49,6 +55,8 @@ def looked_up(profiles: Profiles, text: str, realm: str = "") -> str:
         "shop/users/7",
         "customers/2",
         "bookings/5",
+        "hr-100 200",
+        " a.k@posteo.example ",
     ],
 )
 def test_every_name_of_a_person_leads_to_it(profiles: Profiles, text: str) -> None:
@@ -93,7 +101,11 @@ def test_an_over_shared_number_leads_to_nobody_and_names_nobody(profiles: Profil
         ("customers/77", "is not known"),
         ("houses/1", "is not a record of a table"),
         ("pabcdefghijklmnop", "is not known"),
-        ("something", "is no person's id, identifier or record"),
+        ("something", "is not known (looked for as loyalty; else write TYPE:VALUE"),
+        ("030/2000 4000", "is not known (looked for as loyalty, phone; else write"),
+        ("030/2000 1000", "carried by 3 records, more than its limit of 2"),
+        ("000000", "is no loyalty that names a person"),
+        ("", "is no person's id, identifier or record"),
     ],
 )
 def test_what_leads_to_nobody_says_why_in_one_line(profiles: Profiles, text: str, said: str) -> None:
@@ -128,8 +140,58 @@ def test_a_read_waits_for_the_freshness_that_it_demands(profiles: Profiles) -> N
 
 
 def test_an_empty_store_knows_nobody_and_says_that_nothing_was_read(tmp_path: Path) -> None:
-    with pytest.raises(NobodyError, match="is the flow running"):
-        looked_up(opened(configured(tmp_path)), ANNA)
+    settings = configured(tmp_path)
+    with pytest.raises(NobodyError, match=r"is not known \(not on the log yet: the stream crm\)"):
+        looked_up(opened(settings), ANNA)
+    with pytest.raises(RejectedError, match=r"key is not known.*not on the log yet: the stream crm"):
+        looked_up(opened(settings), "customers/1")
+    with pytest.raises(StaleError, match="not on the log yet: the stream crm"):
+        opened(settings).find(Lookup("person", ANNA), Demand(max_age=1000, seconds=0))
+    FileLog(settings.log_dir).append("crm", [LogRecord("crm", 0, 0, NOW, b"1", b"{}")])
+    with pytest.raises(NobodyError, match="not all streams have been read: is the flow running"):
+        looked_up(opened(settings), ANNA)
+
+
+def test_a_bare_number_that_means_two_persons_leads_to_neither_and_names_what_led_to_each(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    number, other = "+493020003000", sample.key(sample.CUSTOMERS, 20)
+    # A loyalty number of somebody that reads as a telephone number of two others.
+    fill(
+        settings, [*sample.MEMBERS, Member(other, "default", person_id("default", other), (f"loyalty:{number}",), NOW)]
+    )
+    with pytest.raises(SeveralError) as caught:
+        looked_up(opened(settings), "+49 30 2000 3000")
+    said = str(caught.value)
+    assert set(caught.value.persons) == {person_id("default", one) for one in (other, sample.FAY, sample.GIL)}
+    assert f"{person_id('default', other)} (loyalty:{number})" in said
+    assert f"{person_id('default', sample.FAY)} (phone:{number})" in said
+    assert "\n" not in said
+
+
+def test_an_activity_says_whether_its_owner_was_deleted_or_never_seen_or_is_not_named(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    fill(settings)
+    writer = open_profile_writer(settings, lambda: NOW)
+    gone = sample.stored(sample.key(sample.USERS, 30), {}, state=GONE)
+    bookings = [
+        sample.stored(sample.key(sample.BOOKINGS, number), {"user_id": user}) for number, user in ((6, 30), (7, 31))
+    ]
+    with writer.transaction():
+        writer.put("users", [gone])
+        writer.put("bookings", [*bookings, sample.stored(sample.key(sample.BOOKINGS, 8), {})])
+    writer.close()
+    profiles = opened(settings)
+    deleted = rf"bookings/\{{\"id\":6\}} belongs to users 30 \(shop\), which was deleted {to_iso(gone.as_of)}"
+    with pytest.raises(NobodyError, match=deleted):
+        looked_up(profiles, "bookings/6")
+    with pytest.raises(NobodyError, match=r"belongs to users 31 \(shop\), which is not known"):
+        looked_up(profiles, "bookings/7")
+    with pytest.raises(NobodyError, match="does not say to whom it belongs"):
+        looked_up(profiles, "bookings/8")
+    of = settings.profiles
+    (reason,) = profiles.explain(anything("bookings/6", of), anything("customers/1", of)).reasons
+    assert reason.kind == "deleted"
+    assert "belongs to users 30 (shop), which was deleted" in reason.said
 
 
 def test_a_key_that_is_a_number_and_a_text_in_two_rows_leads_to_both(tmp_path: Path) -> None:
@@ -195,6 +257,71 @@ def test_a_profile_is_shown_whole_at_any_width_and_runs_no_command(
 def test_held_links_are_a_warning_on_the_profile(profiles: Profiles) -> None:
     shown = drawn(profile_view(profiles.find(Lookup("record", sample.FAY)), profiles.name_of), 120)
     assert "Links by phone are held back" in shown
+    assert "phone:+493020003000  joins 2 records" in shown
+
+
+def test_what_is_held_back_are_types_that_the_person_has_and_identifiers_that_others_carry(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    one, other, more = (sample.key(sample.USERS, number) for number in (40, 41, 42))
+    held, alone = ("email", "phone", "device"), "email:only@posteo.example"
+    person, apart = person_id("default", one), person_id("default", more)
+    tie, inside = "phone:+493020005000", "phone:+493020006000"
+    members = [
+        # Nobody has a device; one address is in one record, and one number is of this person alone.
+        Member(one, "default", person, (alone, tie, inside, sample.SWITCHBOARD), NOW, held),
+        Member(other, "default", person, (inside,), NOW, held),
+        Member(more, "default", apart, (tie,), NOW, ("phone",)),
+    ]
+    fill(settings, [*sample.MEMBERS, *members])
+    profiles = opened(settings)
+    said = document(profiles.find(Lookup("person", person)), profiles.name_of)
+    assert (said["held"], said["ties"]) == (("email", "phone"), [{"identifier": tie, "records": 2}])
+    listed = {one["person"]: one for one in suspected(profiles.suspects(10))["held"]}
+    assert (listed[person]["held"], listed[person]["ties"]) == (("email", "phone"), said["ties"])
+    shown = drawn(suspects_view(profiles.suspects(10)), 80)
+    assert f"{person}  default  2        {tie}  joins 2 records" in shown
+    assert f"{apart}  default  1        {tie}  joins 2 records" in shown
+
+
+def test_a_union_of_one_value_is_shown_as_that_value(profiles: Profiles) -> None:
+    bert = profiles.find(Lookup("record", sample.BERT))
+    assert bert.profile.fields["email"].value == ["bert@posteo.example"]
+    shown = drawn(profile_view(bert, profiles.name_of), 80)
+    assert "email  bert@posteo.example  " in shown
+    assert "[" not in shown.partition("email")[2].splitlines()[0]
+
+
+@pytest.mark.parametrize("provenance", [False, True])
+def test_of_a_very_long_value_the_beginning_is_shown_and_that_there_is_more(
+    profiles: Profiles, provenance: bool
+) -> None:
+    found = profiles.find(Lookup("record", sample.ANNA_CRM))
+    name = found.profile.fields["name"]
+    long = msgspec.structs.replace(name.of[0], value="x" * 9_999 + "y")
+    listed = msgspec.structs.replace(name.others[0], value=["z" * 9_996])
+    field = Field(long.value, (long,), (listed,))
+    bookings = found.profile.collections["bookings"]
+    activity = msgspec.structs.replace(bookings.open[0], row={"note": long.value})
+    profile = msgspec.structs.replace(
+        found.profile,
+        fields={"name": field},
+        collections={"bookings": msgspec.structs.replace(bookings, open=(activity,), last=())},
+    )
+    view = profile_view(msgspec.structs.replace(found, profile=profile), profiles.name_of, provenance=provenance)
+    shown = drawn(view, 80)
+    told = "…(10,000characters;--jsonhasall)"
+    assert "".join(shown.split()).count(told) == (3 if provenance else 2)
+    assert shown.count("x") < 2 * 300 + 10
+    assert shown.count("z") < 300 + 10
+
+
+def test_of_many_aliases_ten_are_shown(profiles: Profiles) -> None:
+    found = profiles.find(Lookup("record", sample.BERT))
+    aliases = tuple(f"p{number:016}" for number in range(59))
+    profile = msgspec.structs.replace(found.profile, aliases=aliases)
+    shown = drawn(profile_view(msgspec.structs.replace(found, profile=profile), profiles.name_of), 80)
+    assert [alias for alias in aliases if alias in shown] == list(aliases[:10])
+    assert "and 49 more" in " ".join(shown.split())
 
 
 def test_suspects_name_over_shared_identifiers_and_persons_that_would_be_too_large(profiles: Profiles) -> None:
@@ -203,7 +330,13 @@ def test_suspects_name_over_shared_identifiers_and_persons_that_would_be_too_lar
         "shared": [{"identifier": sample.SWITCHBOARD, "realm": "default", "records": 3, "limit": 2}],
         "shared_count": 1,
         "held": [
-            {"person": person, "realm": "default", "records": 1, "held": ("phone",)}
+            {
+                "person": person,
+                "realm": "default",
+                "records": 1,
+                "held": ("phone",),
+                "ties": [{"identifier": "phone:+493020003000", "records": 2}],
+            }
             for person in sorted((person_id("default", sample.FAY), person_id("default", sample.GIL)))
         ],
         "person_limit": 3,

@@ -125,6 +125,7 @@ def intake(
     report: Callable[[PersonEvent], object] = lambda event: None,
     is_erased: Callable[[str, str | None], bool] = lambda record, owner: False,
     clock: Callable[[], int] = lambda: NOW,
+    rules: ProfileRules = RULES,
 ) -> ProfileIntake:
     """Return an intake into `writer`; whoever opens it closes it."""
-    return ProfileIntake(writer, profiles or settings(), clock, Profiler(RULES), report, is_erased)
+    return ProfileIntake(writer, profiles or settings(), clock, Profiler(rules), report, is_erased)

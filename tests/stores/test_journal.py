@@ -267,7 +267,68 @@ def test_what_came_and_went_since_is_named_in_a_roll_back(journal: SqliteJournal
     journal.put({"a": b"1"})
     journal.put({"a": None})
     assert journal.roll_back(sequence) == {"a"}
-    assert journal.roll_back(sequence) == set()
+
+
+# What is still to be told
+
+
+def test_what_a_roll_back_has_named_is_named_at_every_start_until_it_has_been_told(
+    path: Path, clock: SetClock, journal: SqliteJournal
+) -> None:
+    journal.put({"a": b"1"})
+    sequence = journal.close_epoch([])
+    journal.put({"a": b"2", "b": b"2"})
+    for _ in range(3):
+        assert journal.roll_back(sequence) == {"a", "b"}
+        journal.close()
+        journal = SqliteJournal(path, clock, keep_seconds=KEEP)
+    assert journal.roll_back(sequence) == {"a", "b"}
+    assert journal.close_epoch([]) == sequence  # nothing came
+    assert journal.roll_back(sequence) == {"a", "b"}
+    journal.told()
+    later = journal.close_epoch([])
+    assert later > sequence
+    journal.close()
+    journal = SqliteJournal(path, clock, keep_seconds=KEEP)
+    assert journal.roll_back(later) == set()
+    assert journal.close_epoch([]) == later
+    # Whoever goes back to before it was told has to tell it again, and so has whoever knows nothing.
+    assert journal.roll_back(sequence) == {"a", "b"}
+    assert journal.roll_back(None) == {"a", "b"}
+    journal.close()
+
+
+def test_whoever_does_not_know_what_was_told_is_told_what_has_been_removed(journal: SqliteJournal) -> None:
+    journal.put({"a": b"1", "b": b"1", "c": b"1"})
+    sequence = journal.close_epoch([])
+    journal.put({"a": b"2", "b": None})
+    journal.close_epoch([])
+    assert journal.roll_back(None) == {"b"}
+    assert content(journal) == {"a": b"2", "c": b"1"}
+    assert journal.roll_back(sequence) == {"a", "b"}
+
+
+def test_names_go_once_nobody_can_go_back_to_before_they_were_told(
+    path: Path, clock: SetClock, journal: SqliteJournal
+) -> None:
+    sequence = journal.close_epoch([])
+    journal.put({"a": b"1"})
+    journal.roll_back(sequence)
+    journal.told()
+    journal.close_epoch([])
+    for seconds in (KEEP - 1, 1):
+        assert counted(path, "untold") == 1
+        clock.go_on(seconds)
+        journal.close_epoch([])
+    assert counted(path, "untold") == 0
+
+
+def test_a_name_that_is_forgotten_is_not_told_any_more(journal: SqliteJournal) -> None:
+    sequence = journal.close_epoch([])
+    journal.put({"a": b"1", "b": b"1"})
+    journal.roll_back(sequence)
+    journal.forget(["a"])
+    assert journal.roll_back(sequence) == {"b"}
 
 
 # How far it has come

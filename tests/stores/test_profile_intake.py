@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -333,11 +332,58 @@ def test_a_former_id_leads_on_when_its_members_come_later_or_its_person_is_merge
     assert known.reader.person_of("pgone") is None
     known.intake.write([member("people", 1, ""), member("users", 1, late)])
     known.intake.write([person_event("merged", BO, third)])
+    known.intake.close_epoch([])
     assert known.reader.person_of(ANA) == late
     assert known.reader.person_of("pgone") == BO
-    known.intake.close_epoch([])
     known.intake.write([member("users", 3, BO), person_event("split", BO, third)])
     assert [event.kind for event in known.told] == ["renamed", "renamed", "merged", "split"]
+
+
+@pytest.mark.parametrize("batches", [1, 2, 5])
+def test_an_id_whose_record_went_as_the_rest_merged_leads_to_whom_that_is_of(known: Store, batches: int) -> None:
+    items: list[Item] = [person_event("merged", BO, ANA), gone("people", 1, 9)]
+    items += [member("people", 1, ""), member("users", 1, BO, "email:b@x", since=2)]
+    _in_batches(known, items, batches)
+    assert known.reader.person_of(ANA) == BO
+
+
+@pytest.mark.parametrize("batches", [1, 2, 9])
+def test_an_id_whose_record_went_as_the_rest_split_leads_to_the_earliest_part(known: Store, batches: int) -> None:
+    parts = [own("users", number) for number in (7, 8)]
+    known.intake.write([member("users", 7, ANA, since=9), member("users", 8, ANA, since=5)])
+    known.intake.write([member("users", 1, "")])
+    items: list[Item] = [person_event("split", ANA, *sorted(parts)), member("people", 1, "")]
+    items += [member("users", 7, parts[0], since=9), member("users", 8, parts[1], since=5)]
+    _in_batches(known, items, batches)
+    assert known.reader.person_of(ANA) == parts[1]
+
+
+def test_an_id_that_a_record_bears_leads_to_where_that_is(known: Store) -> None:
+    merged = [member(name, 1, BO, since=since) for name, since in (("people", 4), ("users", 5))]
+    known.intake.write([person_event("merged", BO, ANA), *merged])
+    known.intake.close_epoch([])
+    known.intake.write([person_event("split", BO, ANA), member("people", 1, ANA)])
+    known.intake.close_epoch([])
+    assert known.reader.person_of(ANA) == ANA
+    known.intake.write([member("people", 1, "")])
+    known.intake.close_epoch([])
+    # Nothing was noted of it, as there was no need.
+    assert known.reader.person_of(ANA) is None
+
+
+def test_a_former_id_of_an_erased_person_is_not_written_again(known: Store) -> None:
+    # The rest of Ana is somebody's who stays.
+    known.intake.write([person_event("merged", BO, ANA), member("people", 1, ""), member("users", 1, BO)])
+    assert known.reader.person_of(ANA) == BO
+    known.erase(record("people", 1))
+    known.intake.close_epoch([mark(9)])
+    assert known.reader.person_of(ANA) is None
+
+
+def _in_batches(store: Store, items: list[Item], batches: int) -> None:
+    for number in range(batches):
+        store.intake.write(items[len(items) * number // batches : len(items) * (number + 1) // batches])
+    store.intake.close_epoch([])
 
 
 def test_over_shared_identifiers_are_noted_and_let_go(store: Store) -> None:
@@ -415,6 +461,26 @@ def test_an_erased_person_does_not_come_back(known: Store) -> None:
         [("crm", key_of(2))],
         [],
     )
+
+
+def test_an_erased_person_stays_out_before_its_fingerprints_have_been_read(known: Store) -> None:
+    erasure = Erasure("e1", "default", ANA, OF_ANA, (), NOW)
+    late: list[Item] = [
+        change("people", 1, 99, {"name": "Ana"}),
+        member("people", 1, ANA, "email:ana@x"),
+        booking(1, 99, 1),
+        booking(7, 99, 1),
+        person_event("merged", BO, ANA, of=record("people", 1)),
+    ]
+    known.intake.write([*late[:2], erasure, *late[2:]])
+    known.intake.write(late)
+    assert list(known.profiles()) == [BO]
+    assert known.told == []
+    assert [list(known.writer.ids(*place)) for place in (("people", "crm"), ("bookings", "shop"))] == [
+        [("crm", key_of(2))],
+        [],
+    ]
+    assert known.removed()["rows"] == 5
 
 
 def test_an_erasure_that_comes_again_keeps_count(known: Store) -> None:
@@ -508,15 +574,3 @@ def test_an_event_from_far_ahead_makes_nothing_be_forgotten(known: Store) -> Non
     known.intake.write([gone("people", 1, 5 * DAY), change("people", 2, 6 * DAY, time=1000 * DAY)])
     known.intake.close_epoch([mark(8, time=6 * DAY)])
     assert known.writer.fetch("people", [("crm", key_of(1))])
-
-
-def test_settings_that_have_changed_are_told(known: Store, caplog: pytest.LogCaptureFixture) -> None:
-    known.intake.close_epoch([mark(8, time=7)])
-    known.reopen()
-    assert caplog.records == []
-    known.reopen(fields=[{"name": "city", "columns": {"people": "city"}}])
-    assert [one.levelno for one in caplog.records] == [logging.WARNING]
-    assert "the settings of [[profiles.fields]] have changed" in caplog.text
-    caplog.clear()
-    known.reopen(fields=[{"name": "city", "columns": {"people": "city"}}])
-    assert caplog.records == []

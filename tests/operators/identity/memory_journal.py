@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from events.errors import StoreError
-from events.log import Mark
+from events.log import Applied, Mark
+from stores.rows.change_intake import applied_after
 
 
 class MemoryJournal:
@@ -16,6 +17,11 @@ class MemoryJournal:
         self._entries: dict[str, bytes] = {}
         # For each sequence what was there, of all that was written in it, before it began.
         self._before: list[dict[str, bytes | None]] = [{}]
+        # How far it had come at the end of each.
+        self._applied: list[dict[tuple[str, str], Applied]] = [{}]
+        # What roll-backs have named, with the sequence at whose end that was told.
+        self._untold: dict[str, int | None] = {}
+        self._telling = False
         self.marks: list[Mark] = []
         self.commits = 0
 
@@ -37,27 +43,53 @@ class MemoryJournal:
 
     def close_epoch(self, marks: Sequence[Mark]) -> int:
         self.marks += marks
+        applied = dict(self._applied[-1])
+        for mark in marks:
+            key = mark.source, mark.partition
+            applied[key] = applied_after(applied.get(key), mark, 0)
+        self._applied.append(applied)
         self._before.append({})
-        return len(self._before) - 1
+        sequence = len(self._before) - 1
+        if self._telling:
+            self._untold = {name: sequence if until is None else until for name, until in self._untold.items()}
+            self._telling = False
+        return sequence
 
-    def roll_back(self, sequence: int) -> set[str]:
+    def told(self) -> None:
+        self._telling = True
+
+    def applied(self) -> list[Applied]:
+        return list(self._applied[-1].values())
+
+    def roll_back(self, sequence: int | None) -> set[str]:
+        self._telling = False
+        if sequence is None:
+            names = {name for before in self._before for name in before if name not in self._entries} | {*self._untold}
+        else:
+            names = {name for name, until in self._untold.items() if until is None or until > sequence}
+            names |= self._go_back(sequence)
+        self._untold.update(dict.fromkeys(names))
+        return names
+
+    def _go_back(self, sequence: int) -> set[str]:
         if not 0 <= sequence < len(self._before):
             message = f"the journal has no sequence {sequence}"
             raise StoreError(message, "remove the recovery folder of the flow")
         names: set[str] = set()
         while len(self._before) > sequence:
             for name, value in self._before.pop().items():
-                # What has come and gone in between has left no trace.
-                if value is not None or name in self._entries:
-                    names.add(name)
+                names.add(name)
                 self._set(name, value)
         self._before.append({})
+        del self._applied[sequence + 1 :]
         return names
 
     def forget(self, names: Sequence[str]) -> int:
         found = {name for name in names if self._entries.pop(name, None) is not None}
         for before in self._before:
             found |= {name for name in names if name in before and before.pop(name) is not None}
+        for name in names:
+            self._untold.pop(name, None)
         return len(found)
 
     def close(self) -> None:
@@ -65,7 +97,7 @@ class MemoryJournal:
 
     def text(self) -> str:
         """Return all that it holds, also of what has been, to look for what must not be there."""
-        return repr((self._entries, self._before))
+        return repr((self._entries, self._before, self._untold))
 
     def _set(self, name: str, value: bytes | None) -> None:
         if value is None:

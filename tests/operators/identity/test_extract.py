@@ -8,7 +8,7 @@ import pytest
 from events.changes import Change, Row
 from events.errors import RejectedError, SettingsError
 from events.persons import Links
-from operators.identity.extract import Carried, Extractor, rules_digest
+from operators.identity.extract import Carried, Extractor, rules_digests
 from operators.identity.moments import moment
 from operators.identity.reading import Refused
 from operators.identity.rules import IdentifierRule, IdentityRules, RecordRules, TypeRules
@@ -35,6 +35,7 @@ USERS = RecordRules(
     "users", "travel", (IdentifierRule("phone", (("phone",),)), IdentifierRule("loyalty", (("card",),))), region="DE"
 )
 TABLES = {"customers": CUSTOMERS, "users": USERS}
+REALM = "travel"
 
 ANNA: Row = {
     "id": 1,
@@ -259,38 +260,56 @@ def test_what_is_no_identifier_is_refused_with_the_reason(type_: str, text: str,
     assert caught.value.hint
 
 
-OTHERS: list[tuple[IdentityRules, dict[str, RecordRules]]] = [
-    (msgspec.structs.replace(RULES, types=(LOYALTY, EMAIL, PHONE, TypeRules("born", ("name", "date"), 5))), TABLES),
-    (msgspec.structs.replace(RULES, block=("email:info@silva.example",)), TABLES),
-    (msgspec.structs.replace(RULES, email_aliases=False), TABLES),
-    (msgspec.structs.replace(RULES, email_providers={"silva.example": "plus"}), TABLES),
-    (RULES, {"customers": CUSTOMERS}),
-    (RULES, TABLES | {"users": msgspec.structs.replace(USERS, region="AT")}),
-    (RULES, TABLES | {"users": msgspec.structs.replace(USERS, created="made")}),
-    (RULES, TABLES | {"users": msgspec.structs.replace(USERS, realm="other")}),
-    (RULES, TABLES | {"users": msgspec.structs.replace(USERS, identifiers=USERS.identifiers[:1])}),
-    (RULES, TABLES | {"users": msgspec.structs.replace(USERS, identifiers=USERS.identifiers[::-1])}),
-]
+def digests(rules: IdentityRules = RULES, **users: Any) -> dict[str, str]:
+    """Return the digests of both tables, `users` with other rules."""
+    return rules_digests(rules, TABLES | {"users": msgspec.structs.replace(USERS, **users)}, REALM)
 
 
-def test_the_digest_tells_apart_all_that_decides_what_is_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
-    digests = [rules_digest(rules, tables) for rules, tables in [(RULES, TABLES), *OTHERS]]
+@pytest.mark.parametrize(
+    ("other", "tables"),
+    [
+        (digests(msgspec.structs.replace(RULES, block=("email:info@silva.example",))), {"customers"}),
+        (digests(msgspec.structs.replace(RULES, email_aliases=False)), {"customers"}),
+        (digests(msgspec.structs.replace(RULES, email_providers={"silva.example": "plus"})), {"customers"}),
+        (digests(msgspec.structs.replace(RULES, block=("phone:912345678",))), {"customers", "users"}),
+        (digests(region="AT"), {"users"}),
+        (digests(created="made"), {"users"}),
+        (digests(identifiers=USERS.identifiers[:1]), {"users"}),
+        (digests(identifiers=USERS.identifiers[::-1]), {"users"}),
+    ],
+)
+def test_the_digest_of_a_table_tells_apart_all_that_decides_what_its_rows_carry(
+    other: dict[str, str], tables: set[str]
+) -> None:
+    assert {name for name, digest in digests().items() if other[name] != digest} == tables
+
+
+def test_another_edition_of_the_normalisers_has_other_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digests()
     monkeypatch.setattr("operators.identity.extract.VERSION", 0)
-    digests.append(rules_digest(RULES, TABLES))
-    assert len(set(digests)) == len(digests)
+    assert not before.items() & digests().items()
 
 
-def test_the_digest_leaves_out_limits_and_the_order_in_which_settings_are_written() -> None:
+def test_only_tables_of_the_realm_have_digests() -> None:
+    tables = TABLES | {"leads": msgspec.structs.replace(USERS, name="leads", realm="other")}
+    assert set(rules_digests(RULES, tables, REALM)) == {"customers", "users"}
+    assert rules_digests(RULES, tables, REALM) == rules_digests(RULES, TABLES, REALM)
+
+
+def test_the_digest_leaves_out_limits_unused_types_and_the_order_in_which_settings_are_written() -> None:
     providers: dict[str, Any] = {"a.example": "plus", "b.example": "minus"}
     rules = msgspec.structs.replace(RULES, block=("email:a@b.example", "email:c@d.example"), email_providers=providers)
     other = msgspec.structs.replace(
         rules,
-        types=tuple(msgspec.structs.replace(one, limit=99) for one in reversed(rules.types)),
+        types=(
+            *(msgspec.structs.replace(one, limit=99) for one in reversed(rules.types)),
+            TypeRules("unused", ("code",), 3),
+        ),
         person_limit=7,
         block=rules.block[::-1],
         email_providers=dict(reversed(providers.items())),
     )
-    assert rules_digest(rules, TABLES) == rules_digest(other, dict(reversed(TABLES.items())))
+    assert digests(rules) == rules_digests(other, dict(reversed(TABLES.items())), REALM)
 
 
 @pytest.mark.parametrize(

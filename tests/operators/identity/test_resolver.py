@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import pytest
@@ -12,14 +14,18 @@ from events.erasure import Erasure
 from events.errors import StoreError
 from events.log import Mark
 from events.persons import Links, Member, PersonEvent, Shared, person_id
+from operators.identity.journal import Journal
 from operators.identity.resolver import Resolved, Resolver
 from operators.identity.rules import IdentityRules, TypeRules
+from stores.journal.sqlite import SqliteJournal
 from tests.operators.identity.memory_journal import MemoryJournal
 
 REALM = "travel"
 RULES = IdentityRules((TypeRules("email", ("email",), 3), TypeRules("phone", ("phone",), 3)), person_limit=4)
 DAY = 86_400_000
 X = TypeVar("X")
+Reopened: TypeAlias = Callable[[], Journal]
+"""Opens the journal after whoever had it has died."""
 
 
 def row(number: int, table: str = "customers") -> str:
@@ -65,7 +71,7 @@ def mark(read_at: int, *, offset: int = 0, caught_up: bool = True, event_time: i
 
 
 def started(
-    journal: MemoryJournal, sequence: int | None = None, rules: IdentityRules = RULES, horizon: int = 30 * DAY
+    journal: Journal, sequence: int | None = None, rules: IdentityRules = RULES, horizon: int = 30 * DAY
 ) -> Resolver:
     resolver = Resolver(REALM, rules, journal, extraction="rules 1", horizon=horizon)
     resolver.start(sequence)
@@ -115,7 +121,12 @@ def test_a_batch_tells_each_record_once_and_nothing_that_was_undone_within_it() 
     found = resolver.take([links(2, 3, ["a@x"]), links(3, 4, ["c@x"]), links(2, 5, ["b@x"]), links(3, 6, ["a@x"])])
     assert persons(found) == {row(3): ONE}
     assert journal.commits == commits + 1
-    assert of(Member, resolver.take([links(4, 7, ["d@x"]), links(4, 8, op="delete")])) == []
+
+
+def test_a_record_that_comes_and_goes_in_one_batch_is_told_to_be_gone_as_the_store_may_know_it_from_before() -> None:
+    resolver = started(MemoryJournal())
+    assert persons(resolver.take([links(1, 1, ["a@x"]), links(1, 2, op="delete")])) == {row(1): ""}
+    assert persons(resolver.take([links(1, 3, op="delete"), links(2, 4)])) == {row(2): TWO}
 
 
 def test_the_journal_has_a_batch_before_anything_follows_from_it() -> None:
@@ -189,8 +200,7 @@ def test_a_truncation_takes_all_older_records_of_its_table_and_what_comes_late()
     truncation = Truncation("crm", "customers", 60, (0, 6), stream="crm", offset=6)
     found = resolver.take([truncation, links(5, 5, ["late@x"])])
     assert found[0] == truncation
-    assert persons(found)[row(1)] == persons(found)[row(2)] == ""
-    assert row(5) not in persons(found)
+    assert persons(found)[row(1)] == persons(found)[row(2)] == persons(found)[row(5)] == ""
     # Four records were over the limit of the address: the two that are left are one person at last.
     assert persons(found)[row(3)] == person_id(REALM, row(4, "contacts"))
     assert [(one.identifier, one.records) for one in of(Shared, found)] == [("email:a@x", 2)]
@@ -222,9 +232,10 @@ def test_deleted_records_are_remembered_for_the_horizon_and_then_go() -> None:
     journal = MemoryJournal()
     resolver = started(journal, horizon=30 * DAY)
     resolver.take([links(1, 1, ["a@x"]), links(1, 9, op="delete", time=DAY), mark(DAY)])
-    resolver.take([links(2, 10, ["b@x"], time=31 * DAY), mark(31 * DAY)])
+    # A day more, as what comes from other sources may lag behind.
+    resolver.take([links(2, 10, ["b@x"], time=32 * DAY), mark(32 * DAY)])
     assert of(Member, resolver.take([links(1, 5, ["a@x"])])) == []
-    resolver.take([links(2, 11, ["b@x"], time=31 * DAY + 2), mark(31 * DAY + 2)])
+    resolver.take([links(2, 11, ["b@x"], time=32 * DAY + 2), mark(32 * DAY + 2)])
     assert journal.get(row(1)) is None
     assert row(1) in persons(resolver.take([links(1, 5, ["a@x"])]))
 
@@ -248,6 +259,74 @@ def test_a_time_far_ahead_and_a_source_that_is_behind_forget_nothing_too_early()
     assert journal.get(row(1)) is not None
     resolver.take([mark(40 * DAY, event_time=40 * DAY)])
     assert journal.get(row(1)) is None
+
+
+def test_a_partition_that_has_not_been_heard_of_since_the_start_holds_back_what_is_to_be_forgotten() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal, horizon=30 * DAY)
+    other = msgspec.structs.replace(mark(DAY), partition="1")
+    resolver.take([links(1, 9, op="delete", time=DAY), mark(DAY), other])
+    sequence = resolver.close_epoch()
+    for start in (sequence, None):
+        resolver = started(journal, start, horizon=30 * DAY)
+        resolver.take([links(2, 10, ["b@x"], time=99 * DAY), mark(99 * DAY)])
+        assert journal.get(row(1)) is not None
+    # Before it has caught up, it holds back from where it is.
+    behind = msgspec.structs.replace(other, caught_up=False, event_time=2 * DAY)
+    for item in (msgspec.structs.replace(behind, event_time=None), behind):
+        resolver.take([item])
+        assert journal.get(row(1)) is not None
+    resolver.take([other])
+    assert journal.get(row(1)) is None
+
+
+BACK: list[Links | Mark] = [
+    links(1, 1, ["a@x"], time=0),
+    links(2, 2, ["a@x"], time=DAY),
+    links(1, 3, op="delete", time=2 * DAY),
+    links(3, 4, ["z@x"], time=20 * DAY),
+    mark(20 * DAY, event_time=20 * DAY),
+    links(1, 5, ["a@x"], op="create", time=21 * DAY),
+]
+
+
+@pytest.mark.parametrize("cuts", [(), (5,), (1, 2, 3, 4, 5), (4,)])
+def test_a_record_that_comes_back_after_the_horizon_begins_anew_in_any_batches(cuts: tuple[int, ...]) -> None:
+    journal, told = MemoryJournal(), list[Resolved]()
+    resolver = started(journal, horizon=7 * DAY)
+    for begin, end in pairwise((0, *cuts, len(BACK))):
+        told += resolver.take(BACK[begin:end])
+    newest = {member.record: member for member in of(Member, told)}
+    assert (newest[row(1)].person, newest[row(1)].since) == (TWO, 21 * DAY)
+    # Nor does it matter that all is read once more, by a start that knows nothing.
+    resolver = started(journal, horizon=7 * DAY)
+    newest.update((member.record, member) for event in BACK for member in of(Member, resolver.take([event])))
+    assert (newest[row(1)].person, newest[row(1)].since) == (TWO, 21 * DAY)
+
+
+def test_a_record_that_comes_back_within_the_horizon_is_as_old_as_it_was() -> None:
+    resolver = started(MemoryJournal(), horizon=30 * DAY)
+    found = resolver.take(BACK)
+    assert {member.record: member.since for member in of(Member, found)}[row(1)] == 0
+
+
+def test_events_that_come_later_than_the_horizon_tell_when_a_record_was_made_unless_it_went_in_between() -> None:
+    resolver = started(MemoryJournal(), horizon=7 * DAY)
+
+    told: list[Member] = []
+
+    def since(event: Links | Truncation) -> int:
+        told.extend(of(Member, resolver.take([event])))
+        return told[-1].since
+
+    assert since(links(1, 9, ["a@x"], time=50 * DAY)) == 50 * DAY
+    assert since(links(1, 8, ["a@x"], time=49 * DAY)) == 49 * DAY
+    assert since(links(1, 5, ["a@x"], time=20 * DAY)) == 20 * DAY
+    assert since(links(1, 4, ["a@x"], time=30 * DAY)) == 20 * DAY
+    assert since(links(1, 6, op="delete", time=25 * DAY)) == 49 * DAY
+    assert since(links(1, 5, ["a@x"], time=20 * DAY)) == 49 * DAY
+    assert since(links(1, 7, ["a@x"], time=26 * DAY)) == 26 * DAY
+    assert since(Truncation("crm", "customers", 27 * DAY, (0, 7, 1), stream="crm", offset=7)) == 49 * DAY
 
 
 def test_marks_are_handed_to_the_journal_when_the_epoch_closes_with_all_positions_seen() -> None:
@@ -283,18 +362,69 @@ def test_after_a_roll_back_the_store_is_told_of_identifiers_that_were_over_their
     assert of(Shared, started(journal, sequence).take([mark(1)])) == [Shared("email:a@x", REALM, 3, 3)]
 
 
-def test_names_kept_for_a_roll_back_go_once_the_epoch_has_closed() -> None:
-    journal = MemoryJournal()
-    resolver = started(journal)
-    resolver.take([mark(1)])
+@pytest.fixture(params=["memory", "disk"])
+def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopened]:
+    memory, opened = MemoryJournal(), list[SqliteJournal]()
+
+    def reopen() -> Journal:
+        if request.param == "memory":
+            return memory
+        for journal in opened:
+            journal.close()
+        opened.append(SqliteJournal(tmp_path / "journal.sqlite3", lambda: 1_000))
+        return opened[-1]
+
+    yield reopen
+    for journal in opened:
+        journal.close()
+
+
+@pytest.mark.parametrize("starts", [1, 2, 3])
+@pytest.mark.parametrize("nothing_came", [False, True])
+def test_a_start_that_dies_before_its_first_batch_takes_nothing_away_from_the_next_one(
+    reopened: Reopened, starts: int, *, nothing_came: bool
+) -> None:
+    resolver = started(reopened())
+    resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["b@x"])])
     sequence = resolver.close_epoch()
-    resolver.take([links(3, 5, ["c@x"])])
-    resolver = started(journal, sequence)
-    resolver.take([mark(1)])
-    assert journal.get(row(3)) == b""
+    assert persons(resolver.take([links(2, 3, ["a@x"]), links(3, 4, ["c@x"])])) == {row(2): ONE, row(3): THREE}
+    for _ in range(starts):
+        resolver = started(reopened(), sequence)
+        if nothing_came:
+            # The end of all sources closes an epoch with nothing in it.
+            sequence = resolver.close_epoch()
+    # The log brings the correction along with what it corrects, and what was told of the third record no more.
+    assert persons(resolver.take([links(2, 3, ["a@x"]), links(2, 5, ["b@x"])])) == {row(2): TWO, row(3): ""}
+    told = resolver.close_epoch()
+    assert persons(started(reopened(), told).take([mark(1)])) == {}
+
+
+def test_what_was_told_in_an_epoch_that_did_not_close_is_told_again(reopened: Reopened) -> None:
+    resolver = started(reopened())
+    resolver.take([links(1, 1, ["a@x"])])
+    sequence = resolver.close_epoch()
+    resolver.take([links(3, 4, ["c@x"])])
+    assert persons(started(reopened(), sequence).take([mark(1)])) == {row(3): ""}
+    resolver = started(reopened(), sequence)
+    assert persons(resolver.take([mark(1)])) == {row(3): ""}
+    # The journal's epoch has closed, the engine's has not.
     resolver.close_epoch()
-    resolver.take([mark(2)])
-    assert journal.get(row(3)) is None
+    assert persons(started(reopened(), sequence).take([mark(1)])) == {row(3): ""}
+    # And all that the engine had is lost.
+    assert persons(started(reopened()).take([mark(1)])) == {row(1): ONE, row(3): ""}
+
+
+def test_an_identifier_that_is_under_its_limit_again_is_told_once_more_without_the_state_of_the_engine(
+    reopened: Reopened,
+) -> None:
+    resolver = started(reopened())
+    resolver.take([links(n, n, ["a@x"]) for n in (1, 2, 3, 4)])
+    resolver.close_epoch()
+    resolver.take([links(4, 5)])
+    for number in (6, 7):
+        resolver.close_epoch()
+        resolver.take([links(9, number, [f"{number}@x"])])
+    assert of(Shared, started(reopened()).take([mark(1)])) == [Shared("email:a@x", REALM, 3, 3)]
 
 
 def test_a_start_without_a_state_tells_everything_once() -> None:
@@ -319,6 +449,18 @@ def test_other_limits_make_other_persons_at_the_next_start() -> None:
     found = started(journal, sequence, more).take([mark(1)])
     assert persons(found) == {row(n): ONE for n in (2, 3, 4)}
     assert of(Shared, found) == [Shared("email:a@x", REALM, 4, 4)]
+
+
+def test_a_limit_that_an_identifier_is_still_over_is_told_when_it_is_another_one() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal)
+    assert of(Shared, resolver.take([links(n, n, ["a@x"]) for n in range(1, 7)])) == [Shared("email:a@x", REALM, 6, 3)]
+    sequence = resolver.close_epoch()
+    more = IdentityRules((TypeRules("email", ("email",), 5), TypeRules("phone", ("phone",), 3)), person_limit=4)
+    resolver = started(journal, sequence, more)
+    assert of(Shared, resolver.take([mark(1)])) == [Shared("email:a@x", REALM, 6, 5)]
+    sequence = resolver.close_epoch()
+    assert of(Shared, started(journal, sequence, more).take([mark(1)])) == []
 
 
 def test_a_journal_made_by_other_rules_is_refused_with_the_remedy() -> None:
@@ -370,6 +512,17 @@ def test_events_of_erased_persons_are_dropped() -> None:
     assert persons(resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["a@x"])])) == {row(2): TWO}
     assert of(Change, resolver.take([links(1, 3, ["a@x"])])) == []
     assert journal.get(row(1)) is None
+
+
+def test_events_of_erased_records_are_refused_from_the_erasure_on_whatever_else_is_known_of_it() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal)
+    resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["a@x"])])
+    found = resolver.take([links(1, 3, ["b@x"]), erasure(row(1)), links(1, 4, ["a@x"]), links(3, 5)])
+    assert [change.record for change in of(Change, found)] == [row(3)]
+    assert persons(found) == {row(1): "", row(2): TWO, row(3): THREE}
+    assert resolver.take([links(1, 6, ["a@x"])]) == []
+    assert row(1) not in journal.text()
 
 
 def test_an_erasure_of_another_realm_concerns_nobody_here() -> None:

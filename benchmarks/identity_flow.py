@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from stores.profiles.sqlite_reader import SqliteProfileReader
 
 NAME = "the profiles flow"
 DATABASE = "profiles.sqlite3"
+RECOVERY = "recovery"
 RECOVERY_PARTITIONS = 16
 TICK = 0.005
 POLL = 0.001
@@ -129,7 +131,7 @@ def measure_flow(home: Path, records: int, seed: int, changes: int, live: tuple[
 def _take_in(customers: Customers, stream: Path, data: Path, version: int, events: Iterator[LogRecord]) -> TakenIn:
     count = write(stream, itertools.chain(customers.begin(version), events))
     began = time.monotonic()
-    process = start(_command(), data, _variables(stream, data, "replay"))
+    process = start(_command(_recovery(data)), data, _variables(stream, data, "replay"))
     commits = Commits(data / DATABASE, BEGUN.format(version=version))
     known: int | None = None
     try:
@@ -193,9 +195,10 @@ def _lookups(data: Path, seed: int) -> Percentiles:
 
 
 def measure_live(customers: Customers, stream: Path, data: Path, rate: float, seconds: float) -> Live:
-    """Run the flow live under a load, kill it, and start it again."""
+    """Run the flow live under a load, at first without what it knew of itself; kill it, and start it again."""
     watch = Watch(SqliteProfileReader(data / DATABASE))
     versions = iter(range(1_000_000, 2_000_000))
+    shutil.rmtree(data / RECOVERY)
     began = time.monotonic()
     with _running(stream, data) as process:
         _append_probe(customers, stream, next(versions))
@@ -292,8 +295,17 @@ def _append_probe(customers: Customers, stream: Path, version: int) -> None:
     write(stream, iter([customers.probe(probes()[0], version)]))
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "bytewax.run", "dataflows.profiles", "-s", "1", *arguments]
+def _recovery(data: Path) -> Path:
+    """Return the recovery folder, made if it is not there: without one, all that is known is told anew at a start."""
+    recovery = data / RECOVERY
+    if not recovery.exists():
+        recovery.mkdir(parents=True)
+        init_db_dir(recovery, RECOVERY_PARTITIONS)
+    return recovery
+
+
+def _command(recovery: Path) -> list[str]:
+    return [sys.executable, "-m", "bytewax.run", "dataflows.profiles", "-s", "1", "-r", str(recovery), "-b", "0"]
 
 
 def _variables(stream: Path, data: Path, mode: str) -> dict[str, str]:
@@ -307,11 +319,7 @@ def _variables(stream: Path, data: Path, mode: str) -> dict[str, str]:
 
 @contextmanager
 def _running(stream: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    recovery = data / "recovery"
-    if not recovery.exists():
-        recovery.mkdir(parents=True)
-        init_db_dir(recovery, RECOVERY_PARTITIONS)
-    process = start(_command("-r", str(recovery), "-b", "0"), data, _variables(stream, data, "live"))
+    process = start(_command(_recovery(data)), data, _variables(stream, data, "live"))
     try:
         yield process
     finally:

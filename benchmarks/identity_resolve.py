@@ -118,7 +118,7 @@ def batches(items: Iterator[Links]) -> Iterator[list[Links]]:
 
 def _resolve(path: Path, records: int, seed: int) -> tuple[float, float, float, int, int]:
     journal = SqliteJournal(path, system_clock)
-    resolver = Resolver(REALM, RULES, journal, extraction="benchmark", horizon=HORIZON)
+    resolver = Resolver(REALM, RULES, journal, extraction={"rows": "benchmark"}, horizon=HORIZON)
     resolver.start(None)
     before = _memory()
     sample: list[Links] = []
@@ -153,7 +153,7 @@ def _later(sample: list[Links], records: int, seed: int) -> Iterator[Links]:
 def _resume(path: Path, sequence: int) -> float:
     def start() -> None:
         journal = SqliteJournal(path, system_clock)
-        Resolver(REALM, RULES, journal, extraction="benchmark", horizon=HORIZON).start(sequence)
+        Resolver(REALM, RULES, journal, extraction={"rows": "benchmark"}, horizon=HORIZON).start(sequence)
 
     return _timed(start)
 

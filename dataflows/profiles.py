@@ -115,9 +115,7 @@ def build(settings: Settings) -> Dataflow:
             realm,
             identity_rules(profiles),
             journal,
-            extraction=msgspec.json.encode(
-                rules_digests(identity_rules(profiles), record_rules(profiles), realm)
-            ).decode(),
+            extraction=rules_digests(identity_rules(profiles), record_rules(profiles), realm),
             horizon=horizon,
             is_erased=barred.links,
         )
@@ -153,26 +151,26 @@ class _Tables:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.profiles.tables
-        self._known: dict[tuple[str, str], tuple[str | None, str | None, bool]] = {}
+        self._known: dict[tuple[str, str], tuple[str | None, str, bool]] = {}
 
     def identity(self, row: Change | Truncation | Erased) -> str | None:
         """Return the name of the table whose rows carry identifiers, None for another one."""
         return None if isinstance(row, Erased) else self._of(row)[0]
 
-    def realm(self, truncation: Truncation) -> str | None:
-        """Return the realm of a table whose rows carry identifiers, None for another one."""
+    def realm(self, truncation: Truncation) -> str:
+        """Return the realm of a table whose rows carry identifiers."""
         return self._of(truncation)[1]
 
     def is_activity(self, row: Change | Truncation | Erased) -> bool:
         """Tell whether a row is an activity, or may be one."""
         return isinstance(row, Erased) or self._of(row)[2]
 
-    def _of(self, row: Change | Truncation) -> tuple[str | None, str | None, bool]:
+    def _of(self, row: Change | Truncation) -> tuple[str | None, str, bool]:
         place = row.source, row.table
         if place not in self._known:
             table = table_of(self._settings, *place)
             identifies = table is not None and not table.references
-            named = (table.name, table.realm) if table is not None and identifies else (None, None)
+            named = (table.name, table.realm) if table is not None and identifies else (None, "")
             self._known[place] = (*named, table is not None and not identifies)
         return self._known[place]
 

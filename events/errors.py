@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 EXPLAINED = 3
 """Exit code of a process that has said in one line what stopped it."""
 

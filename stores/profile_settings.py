@@ -110,6 +110,13 @@ class FieldSettings(Section):
     def _named(cls, value: str) -> str:
         return checked_table(value)
 
+    @model_validator(mode="after")
+    def _has_priority(self) -> FieldSettings:
+        if (self.rule == "priority") != bool(self.priority):
+            message = f"the field {self.name!r}: the rule `priority` and the tables in `priority` need each other"
+            raise ValueError(message)
+        return self
+
 
 class ProfilesSettings(ChangesSettings):
     """`[profiles]`: the profiles flow; `[[profiles.streams]]` say where changes come from."""

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_TOLD, _FOR_FLOWS = ("alerts", "identity"), ("control.", "replay.")
+"""Streams on which flows tell, and beginnings of those on which they are told."""
 _OURS = ("headrace_", "row_", "sqlite_", "pg_")
 
 
@@ -60,6 +62,9 @@ class ChangeStreamSettings(Section):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
+        if value in _TOLD or value.startswith(_FOR_FLOWS):
+            message = f"the stream {value!r} is where flows tell and are told; give the changes another one"
+            raise ValueError(message)
         return checked_name(value)
 
 

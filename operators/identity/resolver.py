@@ -8,7 +8,7 @@ Persons are not read back but found again from what records carry: whatever the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -22,9 +22,18 @@ from operators.identity.entry import Entry, emptied_by, ended_by, joined, trunca
 from operators.identity.graph import IdentityGraph
 from operators.identity.journal import Journal
 from operators.identity.kept import Kept, Over
-from operators.identity.moves import Moves, combined, person_events
+from operators.identity.moves import Move, Moves, combined, person_events
 from operators.identity.rules import IdentityRules
 from operators.identity.tombstones import Tombstones
+
+
+class _Rules(msgspec.Struct):
+    """By which rules a journal was made."""
+
+    tables: dict[str, str]
+    limits: list[tuple[str, int]]
+    person_limit: int
+
 
 Resolved: TypeAlias = Change | Truncation | Member | PersonEvent | Shared
 
@@ -38,7 +47,8 @@ class Resolver:
     """Resolves the records of one realm. To be started before it takes anything.
 
     :arg rules: Decide which records are of one person; they may change from one start to the next.
-    :arg extraction: Names all that decides which identifiers are found in rows; a journal of another one is refused.
+    :arg extraction: For each table of the realm, a text that names all that decides which identifiers its rows carry: a
+        journal that was made by another one is refused. A new table is none.
     :arg horizon: Milliseconds of event time after which deleted records are forgotten.
     :arg is_erased: Tells whether an event is of an erased person: it is dropped.
     """
@@ -49,14 +59,14 @@ class Resolver:
         rules: IdentityRules,
         journal: Journal,
         *,
-        extraction: str,
+        extraction: Mapping[str, str],
         horizon: int,
         is_erased: Callable[[Links], bool] = _nothing_erased,
     ) -> None:
         self.realm = realm
         self.graph = IdentityGraph(realm, rules)
         self._kept = Kept(journal)
-        self._extraction = extraction
+        self._rules = _Rules(dict(extraction), [(type_.type, type_.limit) for type_ in rules.types], rules.person_limit)
         self._is_erased = is_erased
         self._horizon = horizon
         self._tombstones = Tombstones(horizon)
@@ -69,6 +79,8 @@ class Resolver:
         self._carried: dict[str, int] = {}
         # Erased in this run: what tells of erased persons may learn of an erasure later than the flow brings it.
         self._erased: set[str] = set()
+        # What is told with the first batch, as other limits have brought it about.
+        self._events: list[PersonEvent] = []
         # What the store is to be told whether it has changed or not.
         self._untold: dict[str, None] = {}
         self._untold_shared: dict[str, None] = {}
@@ -86,19 +98,28 @@ class Resolver:
         :raises StoreError: When the journal cannot go back there, or was made by other rules.
         """
         records, identifiers, told_over = self._kept.read(sequence)
-        self._check_rules()
+        other_limits = self._check_rules()
         self._tombstones.expect(self._kept.journal.applied())
         told: dict[str, tuple[str, tuple[str, ...]]] = {}
+        newest = 0
         for record in self._kept:
             entry = self._kept.entry(record)
             if entry is not None and not entry.gone:
                 self.graph.add(record, entry.identifiers, entry.since)
                 told[record] = entry.person, entry.held
+                newest = max(newest, entry.event_time)
             elif entry is not None:
                 self._tombstones.add(record, entry.event_time)
         self.graph.settle()
         # Limits may have changed, and an erasure outlives the roll-back of what followed from it.
         self._moved = {record: None for record, place in told.items() if self.graph.place(record) != place}
+        if other_limits:
+            # An erasure is told of by nothing: it would name whom it is to forget.
+            moved = [Move(record, told[record][0], self.graph.place(record)[0]) for record in self._moved]
+            before = frozenset(person for person, _ in told.values())
+            after = frozenset(self.graph.place(record)[0] for record in told)
+            cause = Cause("", "limits", "", 0, 0, newest)
+            self._events = person_events(self.realm, Moves(moved, before, after), cause)
         over = {name: (self.graph.carried(name), self.graph.limit(name)) for name in self.graph.shared()}
         identifiers.update(name for name in over.keys() | told_over.keys() if over.get(name) != told_over.get(name))
         self._untold = dict.fromkeys(sorted(records))
@@ -107,7 +128,7 @@ class Resolver:
     def take(self, items: Iterable[Links | Truncation | Mark | Erasure]) -> list[Resolved]:
         """Take a batch in, in its order; return what follows from it, once the journal has it."""
         passed: list[Change | Truncation] = []
-        events: list[PersonEvent] = []
+        events, self._events = self._events, []
         erased: list[str] = []
         for item in items:
             if isinstance(item, Links):
@@ -139,16 +160,28 @@ class Resolver:
         """Let go of the journal. Closing twice does nothing."""
         self._kept.journal.close()
 
-    def _check_rules(self) -> None:
-        if self._kept.rules is None:
-            self._kept.put_rules(self._extraction)
-        elif self._kept.rules != self._extraction:
-            detail = f"the identity rules have changed since the journal of the realm {self.realm!r} was made"
-            hint = (
-                "remove the folder identity/, the profile store and the recovery folder of the flow, and start again: "
-                "everything is read again from the log"
-            )
-            raise StoreError(detail, hint)
+    def _check_rules(self) -> bool:
+        """Note the rules; return whether the limits are others than before.
+
+        :raises StoreError: When identifiers were found by others.
+        """
+        noted = None if self._kept.rules is None else msgspec.json.decode(self._kept.rules, type=_Rules)
+        if noted is not None:
+            now = self._rules.tables
+            other = ", ".join(repr(name) for name, rules in noted.tables.items() if now.get(name) != rules)
+            if other:
+                detail = f"the identity rules of {other} have changed since the journal of {self.realm!r} was made"
+                hint = (
+                    "put them back; or stop the flow and remove the folder identity/, the profile store and the "
+                    "recovery folder of the flow: everything is read again from the log"
+                )
+                raise StoreError(detail, hint)
+        if noted != self._rules:
+            self._kept.put_rules(msgspec.json.encode(self._rules).decode())
+        return noted is not None and (noted.limits, noted.person_limit) != (
+            self._rules.limits,
+            self._rules.person_limit,
+        )
 
     def _entry(self, record: str) -> Entry | None:
         """Return a record's entry as the batch has made it so far."""

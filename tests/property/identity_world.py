@@ -274,7 +274,7 @@ class Journey:
 
     def _opened(self, sequence: int | None) -> Resolver:
         self.rules = self._rng.choice(self._possible)
-        resolver = Resolver(REALM, self.rules, self._journal, extraction="rules 1", horizon=self._horizon)
+        resolver = Resolver(REALM, self.rules, self._journal, extraction={"rows": "rules 1"}, horizon=self._horizon)
         resolver.start(sequence)
         return resolver
 

@@ -131,7 +131,7 @@ def test_a_merge_and_its_undo_leave_everything_as_it_was(
 
 
 def _resolver(limits: IdentityRules) -> Resolver:
-    resolver = Resolver(REALM, limits, MemoryJournal(), extraction="rules 1", horizon=FOR_EVER)
+    resolver = Resolver(REALM, limits, MemoryJournal(), extraction={"rows": "rules 1"}, horizon=FOR_EVER)
     resolver.start(None)
     return resolver
 

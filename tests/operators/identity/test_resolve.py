@@ -40,7 +40,7 @@ class Journals:
     def open(self, realm: str) -> Resolver:
         self.opened.append(realm)
         journal = self.by_realm.setdefault(realm, MemoryJournal(f"journal of {realm}"))
-        return Resolver(realm, RULES, journal, extraction="", horizon=10**15)
+        return Resolver(realm, RULES, journal, extraction={}, horizon=10**15)
 
 
 def realm_of(truncation: Truncation) -> str:

@@ -73,7 +73,7 @@ def mark(read_at: int, *, offset: int = 0, caught_up: bool = True, event_time: i
 def started(
     journal: Journal, sequence: int | None = None, rules: IdentityRules = RULES, horizon: int = 30 * DAY
 ) -> Resolver:
-    resolver = Resolver(REALM, rules, journal, extraction="rules 1", horizon=horizon)
+    resolver = Resolver(REALM, rules, journal, extraction={"rows": "rules 1"}, horizon=horizon)
     resolver.start(sequence)
     return resolver
 
@@ -304,6 +304,26 @@ def test_a_record_that_comes_back_after_the_horizon_begins_anew_in_any_batches(c
     assert (newest[row(1)].person, newest[row(1)].since) == (TWO, 21 * DAY)
 
 
+def test_truncations_that_are_read_again_tell_which_events_are_of_an_earlier_life() -> None:
+    def emptied(at: int, days: int) -> Truncation:
+        return Truncation("crm", "customers", days * DAY, (0, at), stream="crm", offset=at)
+
+    told: list[Resolved] = []
+    resolver = started(MemoryJournal(), horizon=7 * DAY)
+    events: list[Links | Truncation | Mark] = [
+        links(1, 1, ["a@x"], time=0),
+        emptied(2, 10),
+        links(9, 3, time=20 * DAY, table="contacts"),
+        mark(20 * DAY),
+        links(1, 4, ["a@x"], time=21 * DAY),
+        emptied(5, 22),
+        links(1, 6, ["a@x"], time=23 * DAY),
+    ]
+    for event in (*events, *events):
+        told += resolver.take([event])
+    assert [member.since for member in of(Member, told) if member.record == row(1)][-1] == 21 * DAY
+
+
 def test_a_record_that_comes_back_within_the_horizon_is_as_old_as_it_was() -> None:
     resolver = started(MemoryJournal(), horizon=30 * DAY)
     found = resolver.take(BACK)
@@ -466,9 +486,41 @@ def test_a_limit_that_an_identifier_is_still_over_is_told_when_it_is_another_one
 def test_a_journal_made_by_other_rules_is_refused_with_the_remedy() -> None:
     journal = MemoryJournal()
     started(journal).take([links(1, 1, ["a@x"])])
-    resolver = Resolver(REALM, RULES, journal, extraction="rules 2", horizon=DAY)
-    with pytest.raises(StoreError, match=r"rules have changed.*'travel'.*remove the folder identity/"):
+    resolver = Resolver(REALM, RULES, journal, extraction={"rows": "rules 2"}, horizon=DAY)
+    with pytest.raises(StoreError, match=r"rules of 'rows' have changed.*'travel'.*remove the folder identity/"):
         resolver.start(None)
+
+
+def test_a_new_table_is_none_of_the_journals_business_and_one_that_is_left_out_is() -> None:
+    journal = MemoryJournal()
+    started(journal).take([links(1, 1, ["a@x"])])
+    more = Resolver(REALM, RULES, journal, extraction={"rows": "rules 1", "more": "rules"}, horizon=DAY)
+    more.start(None)
+    more.take([mark(1)])
+    with pytest.raises(StoreError, match="rules of 'more' have changed"):
+        started(journal)
+
+
+def test_what_other_limits_merge_and_split_is_told_once() -> None:
+    journal = MemoryJournal()
+    resolver = started(journal)
+    resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["a@x"]), links(3, 3, ["b@x"], ["3"]), links(4, 4, [], ["3"])])
+    sequence = resolver.close_epoch()
+    alone = msgspec.structs.replace(RULES, person_limit=1)
+    resolver = started(journal, sequence, alone)
+    events = of(PersonEvent, resolver.take([mark(1)]))
+    four = person_id(REALM, row(4))
+    assert {(event.kind, event.person, event.others, event.cause.op) for event in events} == {
+        ("split", ONE, (TWO,), "limits"),
+        ("split", THREE, (four,), "limits"),
+    }
+    sequence = resolver.close_epoch()
+    assert of(PersonEvent, started(journal, sequence, alone).take([mark(2)])) == []
+    back = of(PersonEvent, started(journal, sequence).take([mark(3)]))
+    assert {(event.kind, event.person, event.others) for event in back} == {
+        ("merged", ONE, (TWO,)),
+        ("merged", THREE, (four,)),
+    }
 
 
 def erasure(*records: str, identifiers: tuple[str, ...] = ()) -> Erasure:
@@ -506,7 +558,7 @@ def test_an_erasure_that_comes_again_after_a_roll_back_leaves_the_same() -> None
 def test_events_of_erased_persons_are_dropped() -> None:
     journal = MemoryJournal()
     resolver = Resolver(
-        REALM, RULES, journal, extraction="", horizon=DAY, is_erased=lambda one: one.change.record == row(1)
+        REALM, RULES, journal, extraction={}, horizon=DAY, is_erased=lambda one: one.change.record == row(1)
     )
     resolver.start(None)
     assert persons(resolver.take([links(1, 1, ["a@x"]), links(2, 2, ["a@x"])])) == {row(2): TWO}

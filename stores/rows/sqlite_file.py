@@ -17,7 +17,6 @@ from stores.rows.sqlite_schema import ROWS, Layout
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 8192
 """Pages of the write-ahead log at which they go into the database: 32 MB, so that a busy page is moved but once."""
-_CACHE_KIB = 65_536
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def open_for_writing(
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             db.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * 4096}")
-            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            db.execute(f"PRAGMA cache_size = -{layout.cache_kib}")
             if not made:
                 _make(db, layout, identity(), made_at)
         except BaseException:

@@ -33,12 +33,14 @@ class Layout(NamedTuple):
 
     :arg name: What it is called in errors.
     :arg tables: The statements that make it.
+    :arg cache_kib: Memory that its writer may fill with pages.
     """
 
     name: str
     application: int
     version: int
     tables: tuple[str, ...]
+    cache_kib: int = 65_536
 
 
 ROWS = Layout("row store", APPLICATION, VERSION, STORE_TABLES)

@@ -1,8 +1,8 @@
 """The records on which linking is measured: whose truth is known, with the rules that link them here.
 
-The rules say what the columns mean. One of them, `half`, was added after the first look at the thousand persons' figures:
-single names are no names, so that half of their rows carried nothing (F1 .66 before it). The peer gets the same columns:
-those of the thousand persons raw, as its own tutorial takes them, all others as our normalisers make them.
+The rules say what the columns mean. One of them, `half`, was added after the first look at the figures of the thousand
+persons: single names are no names, so that half of their rows carried nothing (F1 .66 before it). The peer gets the
+same columns: those of the thousand persons raw, as its own tutorial takes them, all others as our normalisers make them.
 """
 
 from __future__ import annotations

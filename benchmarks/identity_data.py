@@ -2,7 +2,7 @@
 
 The rules say what the columns mean. One of them, `half`, was added after the first look at the figures of the thousand
 persons: single names are no names, so that half of their rows carried nothing (F1 .66 before it). The peer gets the
-same columns: those of the thousand persons raw, as its own tutorial takes them, all others as our normalisers make them.
+same columns: those of the thousand persons raw, as its own tutorial takes them, the others as our normalisers do.
 """
 
 from __future__ import annotations

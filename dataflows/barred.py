@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from functools import cached_property
 
-from events.changes import Change, Row
+from events.changes import Change
 from events.persons import Links
 from operators.identity.configure import identity_rules, profile_rules, record_rules
 from operators.identity.extract import Extractor
@@ -44,7 +44,7 @@ class Barred:
         if table is None or change.after is None:
             return False
         if table.references:
-            return self.record(change.record, self._owner(table.name, change.source, change.after))
+            return self.record(change.record, self._profiler.owner(table.name, change.source, change.after))
         return self.links(self._extractor.links(change, table.name))
 
     def links(self, links: Links) -> bool:
@@ -66,9 +66,6 @@ class Barred:
     @cached_property
     def _profiler(self) -> Profiler:
         return Profiler(profile_rules(self._profiles))
-
-    def _owner(self, table: str, source: str, row: Row) -> str | None:
-        return self._profiler.owner(table, source, row)
 
     def _table(self, change: Change) -> ProfileTableSettings | None:
         place = change.source, change.table

@@ -63,7 +63,8 @@ def build(settings: Settings) -> Dataflow:
     barred = Barred(settings)
     tables = _Tables(settings)
     decoding = Decoding(FLOW, "profiles.tables", profiles, profiles.tables, lambda change: barred.record(change.record))
-    extractor = Extractor(identity_rules(profiles), record_rules(profiles))
+    rules, records_of = identity_rules(profiles), record_rules(profiles)
+    extractor = Extractor(rules, records_of)
     horizon = round(profiles.tombstone_days * DAY)
 
     @functools.cache
@@ -113,9 +114,9 @@ def build(settings: Settings) -> Dataflow:
         journal = SqliteJournal(path, system_clock)
         return Resolver(
             realm,
-            identity_rules(profiles),
+            rules,
             journal,
-            extraction=rules_digests(identity_rules(profiles), record_rules(profiles), realm),
+            extraction=rules_digests(rules, records_of, realm),
             horizon=horizon,
             is_erased=barred.links,
         )

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from events.errors import EXPLAINED, HeadraceError, SettingsError
+from serving.runs import lock_path
 from stores.sections import checked_name
 from stores.settings import FLOWS, Settings, load
 
@@ -160,8 +161,7 @@ def _only_run(flow: str, data: Path) -> Iterator[int]:
     import fcntl
 
     data.mkdir(parents=True, exist_ok=True)
-    path = data / f"{flow}.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(lock_path(flow, data), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lock

@@ -16,9 +16,10 @@ from events.clock import Clock
 from events.errors import StoreError
 from events.log import Applied, Mark
 from stores.journal.epochs import last_numbers, outdated, packed, read_state, unpacked
-from stores.journal.sqlite_file import check, explained, open_for_reading, open_for_writing
+from stores.journal.sqlite_file import check, explained, open_for_writing
 from stores.lock import WriterLock
 from stores.rows.change_intake import applied_after
+from stores.rows.sqlite_file import open_for_reading
 
 # What is overwritten within its sequence leaves no trace; what is removed always does: `roll_back` has to name it.
 _BURY = """INSERT INTO former (died, id, name, born, value)

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from events.errors import StoreError
 
@@ -77,12 +76,6 @@ def open_for_writing(path: Path, identity: Callable[[], str], made_at: int) -> s
             db.close()
             raise
         return db
-
-
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open the journal read-only; it must be there."""
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
 def check(db: sqlite3.Connection, path: Path) -> bool:

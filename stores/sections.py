@@ -37,6 +37,16 @@ def checked_name(value: str) -> str:
     return value
 
 
+def refuse_ours(stream: str) -> None:
+    """Check that a stream may be one that flows read from.
+
+    :raises ValueError: When it is one on which flows tell or are told.
+    """
+    if stream in _TOLD or stream.startswith(_FOR_FLOWS):
+        message = f"the stream {stream!r} is where flows tell and are told; give the events another one"
+        raise ValueError(message)
+
+
 class Section(BaseModel):
     """A table of `headrace.toml`: unknown keys are refused."""
 
@@ -62,9 +72,7 @@ class ChangeStreamSettings(Section):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        if value in _TOLD or value.startswith(_FOR_FLOWS):
-            message = f"the stream {value!r} is where flows tell and are told; give the changes another one"
-            raise ValueError(message)
+        refuse_ours(value)
         return checked_name(value)
 
 

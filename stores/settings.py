@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from events.errors import SettingsError
+from stores.feedback_settings import FeedbackSettings, LakeSettings
 from stores.profile_settings import ProfilesSettings
 from stores.sections import (
     ChangesSettings,
@@ -35,6 +36,11 @@ FLOWS = ("knowledge", "tables", "profiles")
 
 PREFIX = "HEADRACE_"
 _OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA"}
+_SECRETS = {
+    "rows.dsn": "a connection string",
+    "feedback.sentiment.key": "the key of an endpoint",
+    "feedback.webhook.key": "the key of a webhook",
+}
 _AGES = 36_500 * 86_400
 """A hundred years in seconds: for ever, and no number overflows."""
 
@@ -194,6 +200,8 @@ class Settings(BaseSettings):
     rows: RowSettings = RowSettings()
     tables: TablesSettings = TablesSettings()
     profiles: ProfilesSettings = ProfilesSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    lake: LakeSettings = LakeSettings()
 
     @property
     def log_dir(self) -> Path:
@@ -219,6 +227,26 @@ class Settings(BaseSettings):
     def profiles_path(self) -> Path:
         """File of the profiles, where SQLite keeps them."""
         return self.data_dir / "profiles.sqlite3"
+
+    @property
+    def kpis_path(self) -> Path:
+        """File of facts, KPIs and alerts."""
+        return self.data_dir / "kpis.duckdb"
+
+    @property
+    def outbox_path(self) -> Path:
+        """File of alerts that are to be sent."""
+        return self.data_dir / "outbox.sqlite3"
+
+    @property
+    def lake_dir(self) -> Path:
+        """Folder of the lake."""
+        return self.lake.dir or self.data_dir / "lake"
+
+    @property
+    def conversations_path(self) -> Path:
+        """File of the conversations that late feedback may still amend."""
+        return self.data_dir / "conversations.sqlite3"
 
     @property
     def identity_dir(self) -> Path:
@@ -283,12 +311,18 @@ def _refuse_unknown_variables() -> None:
 def _refuse_secrets_in_file() -> None:
     path = Path(os.environ.get("HEADRACE_CONFIG", "headrace.toml"))
     try:
-        rows = TomlConfigSettingsSource(Settings, toml_file=path)().get("rows")
+        said = TomlConfigSettingsSource(Settings, toml_file=path)()
     except (ValueError, OSError):
         return  # what is wrong with it is said where it is read
-    if isinstance(rows, dict) and "dsn" in rows:
-        detail = f"{path} holds a connection string"
-        raise SettingsError(detail, "set it by HEADRACE_ROWS__DSN instead: secrets do not belong into files")
+    for secret, what in _SECRETS.items():
+        *sections, last = secret.split(".")
+        found: Any = said
+        for section in sections:
+            found = found.get(section) if isinstance(found, dict) else None
+        if isinstance(found, dict) and last in found:
+            detail = f"{path} holds {what}"
+            variable = PREFIX + secret.replace(".", "__").upper()
+            raise SettingsError(detail, f"set it by {variable} instead: secrets do not belong into files")
 
 
 def _explain(error: ValidationError) -> SettingsError:

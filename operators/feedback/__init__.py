@@ -1,0 +1,1 @@
+"""Feedback: from what was said and how it was received to facts, KPIs and alerts."""

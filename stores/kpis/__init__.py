@@ -1,0 +1,1 @@
+"""The analytical store: facts, KPIs and alerts in DuckDB."""

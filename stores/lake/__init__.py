@@ -1,0 +1,1 @@
+"""The lake: whole conversations in Delta Lake."""

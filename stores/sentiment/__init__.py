@@ -1,0 +1,1 @@
+"""What a text says: classifiers behind one port."""

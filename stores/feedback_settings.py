@@ -234,13 +234,13 @@ class AlertSettings(Section):
 
 ALERTS = (
     AlertSettings(
-        name="answers_turned_bad", kpi="bad_share", window="1m", by=("topic",), direction="up", severity="critical",
+        name="answers_turned_bad", kpi="bad_share", by=("topic",), direction="up", severity="critical",
         least_count=5, probation=10,
     ),
     AlertSettings(
         name="complaints_rose", kpi="dissatisfied_share", window="1h", by=("topic",), direction="up", least_count=20,
     ),
-    AlertSettings(name="answers_slow", kpi="latency_p95", window="1m", direction="up", sensitivity=6, least_count=20),
+    AlertSettings(name="answers_slow", kpi="latency_p95", direction="up", sensitivity=6, least_count=20),
 )  # fmt: skip
 """Alerts that are there without being declared, as far as their KPIs, windows and groupings are. Beside them,
 `context_stale` is raised when a source of shown contexts is behind by more than its objective."""

@@ -59,5 +59,5 @@ def test_a_rule_and_its_tables_need_each_other(rule: str, priority: list[str]) -
 
 @pytest.mark.parametrize("name", ["identity", "alerts", "control.profiles", "replay.tables"])
 def test_a_flow_does_not_follow_what_flows_tell(name: str) -> None:
-    with pytest.raises(ValidationError, match="give the changes another one"):
+    with pytest.raises(ValidationError, match="give the events another one"):
         ChangeStreamSettings(name=name)

@@ -20,6 +20,8 @@ from typing_extensions import override
 BUCKETS = 4096
 """Number of state keys of every bucketed step. Part of the state's schema: never changes."""
 _KEYS = [f"{number:04d}" for number in range(BUCKETS)]
+SLICES = 64
+"""Into so many slices the buckets are cut, for what all of them must be told but not at once."""
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -131,15 +133,27 @@ def _to_one(value: object) -> bool:
     return False
 
 
+def buckets_of_slice(number: int) -> list[str]:
+    """Return the state keys of one slice of the buckets; none where there is no slice of that number."""
+    return _KEYS[number::SLICES] if 0 <= number < SLICES else []
+
+
 def group_by_bucket(
-    items: Iterable[tuple[str, V]], to_all: Callable[[V], bool] = _to_one
+    items: Iterable[tuple[str, V]],
+    to_all: Callable[[V], bool] = _to_one,
+    slice_of: Callable[[V], int | None] | None = None,
 ) -> list[tuple[str, list[tuple[str, V]]]]:
     """Gather `(id, value)` pairs into one list per bucket, order kept within each.
 
     A value that is `to_all` goes to every bucket: to that of its id as any other, to the rest under the empty id.
+    A value that has a slice goes to the buckets of this slice and no others, to all under the empty id.
     """
     groups: dict[str, list[tuple[str, V]]] = {}
     for item in items:
+        if slice_of is not None and (number := slice_of(item[1])) is not None:
+            for key in buckets_of_slice(number):
+                groups.setdefault(key, []).append(("", item[1]))
+            continue
         home = bucket_of(item[0])
         if home in groups:
             groups[home].append(item)
@@ -159,6 +173,8 @@ def bucketed(
     id_of: Callable[[V], str],
     make: Callable[[], Bucket[V, W]],
     to_all: Callable[[V], bool] = _to_one,
+    *,
+    slice_of: Callable[[V], int | None] | None = None,
 ) -> Stream[W]:
     """Keep state per id, in buckets.
 
@@ -168,11 +184,13 @@ def bucketed(
     :arg make: Makes the empty logic of one bucket.
     :arg to_all: Tells which values concern every bucket, as what happens to a whole table: they go to all, to those
         that are not of their id under the empty id.
+    :arg slice_of: Tells which values are for one of the `SLICES` slices of the buckets instead of one id: they go to
+        all buckets of the slice, under the empty id. Returns None for all other values, which have an id.
     :returns: What the logic returned, the bucket gone.
     """
 
     def shim_group(values: list[V]) -> Iterable[tuple[str, list[tuple[str, V]]]]:
-        return group_by_bucket(((id_of(value), value) for value in values), to_all)
+        return group_by_bucket(((id_of(value), value) for value in values), to_all, slice_of)
 
     def shim_builder(state: Snapshot | None) -> _BucketLogic[V, W]:
         bucket = make()

@@ -31,7 +31,7 @@ from stores.sections import (
     table_of,
 )
 
-FLOWS = ("knowledge", "tables", "profiles")
+FLOWS = ("knowledge", "tables", "profiles", "feedback", "lake")
 """All flows, each a module of `dataflows`."""
 
 PREFIX = "HEADRACE_"

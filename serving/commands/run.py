@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Run a flow until Ctrl-C: it reads what is there and then follows every change.
 
-    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables; headrace run profiles
+    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables; headrace run feedback
     """
     _known(flow)
     if folder and flow != "knowledge":
@@ -201,6 +201,8 @@ def _check_streams(flow: str) -> None:
             ("[[profiles.streams]]", "[[profiles.tables]]"),
             bool(settings.profiles.streams and settings.profiles.realms),
         ),
+        "feedback": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
+        "lake": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
     }
     if flow in needed and not needed[flow][1]:
         detail = f"there is nothing to do for the flow {flow!r}"
@@ -209,8 +211,10 @@ def _check_streams(flow: str) -> None:
 
 def _streams(flow: str) -> list[str]:
     settings = load()
-    changes = {"tables": settings.tables, "profiles": settings.profiles}.get(flow)
-    return [*settings.knowledge.streams] if changes is None else [stream.name for stream in changes.streams]
+    if flow == "knowledge":
+        return [*settings.knowledge.streams]
+    followed = {"tables": settings.tables.streams, "profiles": settings.profiles.streams}
+    return [stream.name for stream in followed.get(flow, settings.feedback.streams)]
 
 
 def _check_recorded(flow: str, fixture: Path) -> None:

@@ -24,6 +24,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     "complete" says when a source was last seen to hold nothing that is not in the store yet.
     """
     from stores.dead_letters import DeadLetters
+    from stores.kpis.reader import KpiReader
     from stores.profiles.choose import open_profile_reader
     from stores.rows.choose import open_row_reader
     from stores.vectors.lance_reader import LanceReader
@@ -31,6 +32,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     configured = load()
     reader = LanceReader(configured.vectors_dir)
     rows, profiles = open_row_reader(configured), open_profile_reader(configured)
+    feedback = KpiReader(configured.kpis_path)
     documents = list(reader.documents())
     marks = [
         (flow, mark)
@@ -38,6 +40,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
             ("knowledge", reader.applied()),
             ("tables", rows.applied()),
             ("profiles", profiles.applied()),
+            ("feedback", feedback.applied()),
         )
         for mark in sorted(applied, key=lambda mark: (mark.source, mark.partition))
     ]
@@ -49,6 +52,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         "tables": rows.counts(),
         "records": records,
         "persons": persons,
+        "feedback": feedback.counts(),
+        "too_late": sum(count for _, _, count in feedback.late()),
         "dead_letters": DeadLetters(configured.dead_letters_path, system_clock).counts(),
     }
     if as_json:
@@ -76,7 +81,9 @@ def _print_json(seen: dict[str, Any]) -> None:
         name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
         for name, (live, held, newest) in seen["tables"].items()
     }
-    counts = {key: seen[key] for key in ("documents", "pieces", "persons", "records", "dead_letters")}
+    counts = {
+        key: seen[key] for key in ("documents", "pieces", "persons", "records", "feedback", "too_late", "dead_letters")
+    }
     typer.echo(json.dumps({**counts, "tables": tables, "applied": applied}))
 
 
@@ -100,8 +107,19 @@ def _print_tables(seen: dict[str, Any], data: str) -> None:
         console.print(f"live table [bold]{name}[/]: {live + held} rows{waiting}{age}")
     letters = ", ".join(f"{count} in {flow}" for flow, count in seen["dead_letters"].items()) or "none"
     console.print(f"{seen['persons']} persons of {seen['records']} records")
+    if seen["feedback"]:
+        console.print(_feedback(seen["feedback"], seen["too_late"]))
     console.print(f"{seen['documents']} documents, {seen['pieces']} pieces; dead letters waiting: {letters}")
     console.print(f"[dim]data in {data}[/]")
+
+
+def _feedback(counts: dict[str, int], too_late: int) -> str:
+    facts = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if kind not in {"kpis", "alerts"} and count)
+    standing = (
+        f"[yellow]{counts['alerts']} alerts stand: `headrace alerts`[/]" if counts["alerts"] else "no alert stands"
+    )
+    late = f"; [yellow]{too_late:,} events came after the horizon[/]" if too_late else ""
+    return f"feedback: {facts or 'no facts'}; {counts['kpis']:,} values of KPIs; {standing}{late}"
 
 
 def settings() -> None:

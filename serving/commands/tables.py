@@ -13,6 +13,7 @@ from events.changes import parse_position, position_text
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from serving.freshness import Demand
+from serving.kpis import Kpis
 from serving.printable import json_text, shown
 from serving.render import span
 from serving.tables import LiveRow, LiveTables
@@ -90,13 +91,14 @@ def table(
 
 
 def sql(
-    statement: Annotated[str, typer.Argument(help="One SELECT over the live tables.")],
+    statement: Annotated[str, typer.Argument(help="One SELECT.")],
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows at most.")] = 100,
     seconds: Annotated[float, typer.Option(min=0.01, max=3600, help="How long it may take.")] = 5.0,
     max_age: MaxAge = None,
     min_position: MinPosition = None,
     source: Source = "",
     wait: Wait = "5s",
+    kpis: Annotated[bool, typer.Option("--kpis", help="Ask the facts, KPIs and alerts of feedback instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the live tables in SQL: reading only, limited in time and rows.
@@ -105,10 +107,18 @@ def sql(
     _unknown_since. Numbers are the database's: SQLite keeps 15 digits of a decimal, `headrace table` all of them.
 
     Example: headrace sql "SELECT status, count(*) FROM flights GROUP BY status"
+
+    With --kpis it is DuckDB's SQL over the view kpis (kpi, windows, start, until, grouping, a column for each field
+    grouped by, value, count, late, stage, examples), the facts answers, questions, ratings, comments, contexts and
+    points, and alerts. Moments are in UTC.
+
+    Example: headrace sql --kpis "SELECT start, topic, value FROM kpis WHERE kpi = 'bad_share' AND grouping = 'topic'"
     """
-    tables = LiveTables.of(load())
-    demand = demanded(max_age, min_position, source, wait)
-    answer = tables.sql(statement, rows=limit, seconds=seconds, demand=demand)
+    settings, demand = load(), demanded(max_age, min_position, source, wait)
+    if kpis:
+        answer = Kpis.of(settings).sql(statement, rows=limit, seconds=seconds, demand=demand)
+    else:
+        answer = LiveTables.of(settings).sql(statement, rows=limit, seconds=seconds, demand=demand)
     if as_json:
         for row in answer.rows:
             typer.echo(json_text(dict(zip(answer.columns, row, strict=True))))

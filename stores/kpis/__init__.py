@@ -1,1 +1,1 @@
-"""The analytical store: facts, KPIs and alerts in DuckDB."""
+"""The analytical store: facts, KPIs and alerts in one DuckDB file."""

@@ -1,0 +1,125 @@
+"""lake: conversations with their feedback and the context that was shown, one row each, for fine-tuning and analysis.
+
+    conversations, ratings, comments, contexts → decode → lake
+                                                   └→ dead letters
+
+One writer joins them: an event may come in any order, twice or late, and the row is what all of them make of it. The
+lake's working state is the truth about what has been taken in, so that the flow may start with or without its recovery
+state and end in the same content.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import bytewax.operators as op
+import msgspec
+from bytewax.dataflow import Dataflow
+
+from dataflows.module import flow_of
+from events.clock import system_clock
+from events.dead_letters import DeadLetter
+from events.errors import RejectedError
+from events.feedback import FeedbackEvent, Point
+from events.log import LogRecord, Mark, original_of, replay_stream
+from operators.attempt import try_each
+from operators.feedback.configure import objectives
+from operators.feedback.decode import Decoder
+from stores.dead_letters import DeadLetters
+from stores.lake.choose import open_lake
+from stores.lake.intake import LakeIntake
+from stores.lake.rows import check_event
+from stores.lake.working import read_working
+from stores.log.choose import open_log
+from stores.log.source import LogBatch, LogSource
+from stores.settings import Settings
+from stores.sink import StoreSink
+
+FLOW = "lake"
+
+
+class Said(msgspec.Struct):
+    """What one batch of the log holds of conversations; its mark is last."""
+
+    arriving: list[FeedbackEvent | Mark]
+    dead: list[DeadLetter]
+
+
+class Decoding:
+    """Decodes batches of all streams of feedback. Metric points are passed over: they belong to no conversation."""
+
+    def __init__(self, settings: Settings) -> None:
+        feedback = settings.feedback
+        ahead = round(feedback.ahead_seconds * 1000)
+        self._decoders = {
+            stream.name: Decoder(stream.format, stream.application, feedback.max_event_bytes, ahead, system_clock)
+            for stream in feedback.streams
+        }
+
+    def batches(self, batches: Iterable[LogBatch]) -> list[Said]:
+        """Decode batches one by one."""
+        return [self._batch(batch) for batch in batches]
+
+    def _batch(self, batch: LogBatch) -> Said:
+        found = try_each(FLOW, "decode", batch.records, self._decode, _original)
+        dead = [item for item in found if isinstance(item, DeadLetter)]
+        said = [item for item in found if not isinstance(item, (DeadLetter, Point))]
+        return Said([*said, batch.mark], dead)
+
+    def _decode(self, record: LogRecord) -> Sequence[FeedbackEvent]:
+        original = _original(record)
+        decoder = self._decoders.get(original.stream)
+        if decoder is None:
+            msg = f"the event comes from the stream {original.stream!r}, which is not configured"
+            raise RejectedError(msg, "add it to [[feedback.streams]] in headrace.toml, or discard the dead letter")
+        events = decoder.decode(original)
+        for event in events:
+            check_event(event)
+        return events
+
+
+def build(settings: Settings) -> Dataflow:
+    """Wire the flow. Opens nothing: sources and stores open on the workers that use them."""
+    objective = objectives(settings.feedback).of
+
+    @functools.cache
+    def applied() -> dict[tuple[str, str], int]:
+        marks = read_working(settings.conversations_path).applied
+        return {(mark.source, mark.partition): mark.offset for mark in marks}
+
+    def open_intake() -> LakeIntake:
+        return open_lake(settings, system_clock, objective)
+
+    flow = Dataflow(FLOW)
+    source = LogSource(
+        open_log(settings),
+        [*(stream.name for stream in settings.feedback.streams), replay_stream(FLOW)],
+        batch_size=settings.lake.batch_size,
+        tail=settings.mode == "live",
+        heartbeat_seconds=settings.feedback.heartbeat_seconds,
+        clock=system_clock,
+        start=lambda stream, partition: applied().get((stream, str(partition))),
+        on_expired=settings.log.on_expired,
+    )
+    records = op.input("log", flow, source)
+    decoded = op.flat_map_batch("decode", records, Decoding(settings).batches)
+    arriving: Any = op.flat_map("arriving", decoded, lambda batch: batch.arriving)
+    dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
+    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
+    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
+    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    return flow
+
+
+def _original(record: LogRecord) -> LogRecord:
+    return original_of(record, FLOW)
+
+
+def _one_key(item: object) -> str:
+    del item
+    return "store"
+
+
+__getattr__ = flow_of(build)

@@ -1,0 +1,27 @@
+"""Alerts on the stream of alerts, which any program may follow. After a crash one may stand there twice."""
+
+from __future__ import annotations
+
+import msgspec
+from typing_extensions import override
+
+from events.alerts import Alert
+from events.log import LogRecord
+from stores.alerting.base import AlertSink
+from stores.alerts import STREAM
+from stores.log.base import Log
+
+
+class AlertStream(AlertSink):
+    """Appends each alert to the log, keyed by its id.
+
+    :arg log: The log; it stays open, as others use it too.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    @override
+    def send(self, alert: Alert) -> None:
+        value = msgspec.json.encode(alert)
+        self._log.append(STREAM, [LogRecord(STREAM, 0, 0, alert.event_time, alert.id.encode(), value)])

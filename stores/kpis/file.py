@@ -1,0 +1,130 @@
+"""The file of facts, KPIs and alerts: opened briefly by one writer, briefly by many readers, never by both at once.
+
+DuckDB lets either one process write or several read. So each side opens, does its work, closes, and who comes in
+between waits for milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from events.errors import StoreError
+from stores.kpis.schema import LAYOUT
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+STEP_SECONDS = 0.005
+WRITER_SECONDS = 30.0
+READER_SECONDS = 10.0
+_HOLDER = re.compile(r"lock is held in (.{1,300}? \(PID \d+\)|PID \d+)")
+_BUSY = (
+    "Could not set lock",
+    "Conflicting lock",
+    "different configuration than existing",
+    "configuration has been locked",
+    "already attached",
+)
+_Config: TypeAlias = "dict[str, str | bool | int | float | list[str]]"
+_WRITING: _Config = {"threads": "2", "python_enable_replacements": "false"}
+_READING: _Config = {
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "threads": "2",
+    "memory_limit": "1GB",
+}
+"""Settings of all readers: those of one process must be the same. No file but this one can be reached."""
+
+
+@contextmanager
+def open_for_writing(path: Path, seconds: float = WRITER_SECONDS) -> Iterator[DuckDBPyConnection]:
+    """Open the file, made if it is not there, and close it at the end; what was not committed is undone.
+
+    :arg seconds: How long to wait for readers.
+    :raises StoreError: When readers hold it for longer, or it cannot be used.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(path):
+        db = _open(path, seconds, writing=True)
+        try:
+            yield db
+        finally:
+            db.close()
+
+
+@contextmanager
+def open_for_reading(path: Path, seconds: float = READER_SECONDS) -> Iterator[DuckDBPyConnection | None]:
+    """Open the file read-only and close it at the end; None if there is no store in it (yet).
+
+    :raises StoreError: When its writer holds it for longer than `seconds`, or it is of another kind.
+    """
+    if not path.exists():
+        yield None
+        return
+    with _explained(path):
+        db = _open(path, seconds, writing=False)
+        try:
+            yield db if check(db, path) else None
+        finally:
+            db.close()
+
+
+def check(db: DuckDBPyConnection, path: Path) -> bool:
+    """Return whether there is a store in the database; false if there is nothing at all.
+
+    :raises StoreError: When there is something else.
+    """
+    names = {name for (name,) in db.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not names:
+        return False
+    if "headrace_store" not in names:
+        detail = f"{path} is a database of another kind, not a store of KPIs"
+        raise StoreError(detail, "move it away or choose another data_dir")
+    ((layout,),) = db.execute("SELECT layout FROM headrace_store").fetchall()
+    if layout != LAYOUT:
+        detail = f"the store of KPIs {path} has layout {layout}, this program reads {LAYOUT}"
+        raise StoreError(detail, "use the program that wrote it, or move it aside and run the flow from the start")
+    return True
+
+
+def _open(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnection:
+    import duckdb
+
+    deadline = time.monotonic() + seconds
+    while True:
+        db = None
+        try:
+            db = duckdb.connect(str(path), read_only=not writing, config=dict(_WRITING if writing else _READING))
+            # Wherever the machine stands, moments are shown and cut into days in UTC.
+            db.execute("SET TimeZone = 'UTC'")
+            return db
+        except duckdb.Error as error:
+            if db is not None:
+                db.close()
+            if not any(sign in str(error) for sign in _BUSY):
+                raise
+            if time.monotonic() >= deadline:
+                found = _HOLDER.search(str(error))
+                holder = found[1] if found else "another part of this process"
+                detail = f"the store of KPIs {path} is held by {holder} for longer than {seconds:g} s"
+                raise StoreError(detail, "end that program: whoever reads the file opens it briefly") from None
+        time.sleep(STEP_SECONDS)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        detail = f"the store of KPIs {path} cannot be used: {' '.join(str(error).split())[:300]}"
+        hint = "see that the disk has space and the file is a whole one; else move it aside and run the flow anew"
+        raise StoreError(detail, hint) from error

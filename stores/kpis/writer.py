@@ -1,0 +1,296 @@
+"""The write side of the store: each commit opens the file, writes all of it in one transaction, and closes.
+
+A commit has data, the frontier and, if an epoch has closed, what is applied; it is there whole or not at all. What is
+written has absolute values under its key, so that the same commit twice ends in the same content.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from events.alerts import Alert
+from events.clock import Clock
+from events.kpis import FACT_KINDS, Fact, KpiValue, TooLate
+from events.log import Applied, Mark
+from stores.feedback_settings import FeedbackSettings
+from stores.kpis import arrow, schema
+from stores.kpis.analyst import Analyst, SqlWindow
+from stores.kpis.file import check, open_for_writing
+from stores.kpis.suspects import explained
+from stores.lock import WriterLock
+from stores.rows.change_intake import applied_after
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_DAY, _HOUR = 86_400_000, 3_600_000
+SQL_SECONDS = 0.5
+"""Time that one commit spends on KPIs in SQL; what is left goes into the next ones."""
+RETAIN_EVERY = 60
+RETAIN_ROWS = 200_000
+"""Rows of a table that one round of retention removes at most."""
+
+
+class Batch(msgspec.Struct):
+    """What is to be committed, by what names it: of each thing the newest.
+
+    :arg facts: By kind and id; None where the fact is gone.
+    :arg oldest: The oldest time of any fact in it, before or after.
+    :arg values: By series and begin; those with count 0 are gone.
+    :arg windows: Windows of KPIs in SQL to be computed again.
+    :arg told: Alerts that have been told since the last commit.
+    """
+
+    facts: dict[str, dict[str, Fact | None]] = msgspec.field(default_factory=dict)
+    oldest: int = 2**62
+    values: dict[tuple[str, int], KpiValue] = msgspec.field(default_factory=dict)
+    late: dict[str, TooLate] = msgspec.field(default_factory=dict)
+    alerts: dict[str, Alert] = msgspec.field(default_factory=dict)
+    windows: set[SqlWindow] = msgspec.field(default_factory=set)
+    told: set[str] = msgspec.field(default_factory=set)
+    frontier: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.facts or self.values or self.late or self.alerts or self.told or self.windows)
+
+
+class KpiWriter:
+    """The only writer of a store, over all processes.
+
+    :arg identity: Gives a store that is made an id that no other has.
+    :raises StoreError: When another writer holds the store, or it cannot be used.
+    :raises SettingsError: When a KPI in SQL cannot be understood.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: FeedbackSettings,
+        clock: Clock,
+        identity: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+        self._analyst = Analyst(settings)
+        self._lateness = round(settings.lateness_seconds * 1000)
+        self._dimensions: set[str] = set()
+        self.applied: dict[tuple[str, str], Applied] = {}
+        self.frontier: int | None = None
+        self.progress = 0
+        self.identity = ""
+        self.pending: set[SqlWindow] = set()
+        """Windows of KPIs in SQL that wait to be computed, as the file has them."""
+        self.untold: list[Alert] = []
+        """Alerts that had been committed when the store was opened, but not told for all that is known."""
+        self._lock = WriterLock(path.with_name(f"{path.name}.lock"), f"the store of KPIs {path}")
+        try:
+            with open_for_writing(path) as db:
+                self._load(db, identity)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def touched(self) -> Callable[..., Iterable[SqlWindow]]:
+        """What tells the windows of KPIs in SQL that a change of a fact touches."""
+        return self._analyst.touched
+
+    def commit(self, batch: Batch, marks: Sequence[Mark] = (), *, sql_seconds: float = SQL_SECONDS) -> list[Alert]:
+        """Write all of it in one transaction; return the alerts that are to be told.
+
+        :arg marks: What has been reached, if an epoch has closed.
+        """
+        now = self._clock()
+        applied = dict(self.applied)
+        for mark in marks:
+            applied[mark.source, mark.partition] = applied_after(applied.get((mark.source, mark.partition)), mark, now)
+        frontier = max((time for time in (self.frontier, batch.frontier) if time is not None), default=None)
+        retain = self.progress % RETAIN_EVERY == RETAIN_EVERY - 1
+        with open_for_writing(self._path) as db:
+            db.execute("BEGIN")
+            for kind, facts in batch.facts.items():
+                self._put_facts(db, kind, facts, batch.oldest)
+            self._put_values(db, list(batch.values.values()), now)
+            left = self._compute(db, self.pending | batch.windows, sql_seconds, now)
+            alerts = self._put_alerts(db, batch, now)
+            if batch.late:
+                _replace(db, "too_late", arrow.late_table(list(batch.late.values())), "id")
+            if retain and frontier is not None:
+                self._retain(db, frontier)
+            self._put_applied(db, [mark for key, mark in applied.items() if mark is not self.applied.get(key)])
+            db.execute(
+                "UPDATE headrace_store SET progress = ?, frontier = ?, lateness = ?",
+                [self.progress + 1, frontier, self._lateness],
+            )
+            dimensions = self._dimensions | {name for value in batch.values.values() for name, _ in value.group}
+            if dimensions != self._dimensions:
+                db.execute(schema.kpis_view(dimensions))
+            db.execute("COMMIT")
+        self.applied, self.frontier, self.pending = applied, frontier, left
+        self._dimensions = dimensions
+        self.progress += 1
+        return alerts
+
+    def close(self) -> None:
+        """Let the next writer in."""
+        self._analyst.close()
+        self._lock.close()
+
+    def _load(self, db: DuckDBPyConnection, identity: Callable[[], str]) -> None:
+        db.execute("BEGIN")
+        if not check(db, self._path):
+            for table, columns in schema.tables().items():
+                db.execute(f"CREATE TABLE {table} ({columns})")
+            db.execute(
+                "INSERT INTO headrace_store VALUES (?, ?, 0, NULL, ?)", [identity(), schema.LAYOUT, self._lateness]
+            )
+        self._dimensions = {
+            name for (name,) in db.execute("SELECT DISTINCT unnest(map_keys(groups)) FROM kpi_values").fetchall()
+        } | {field for kpi in self._settings.all_kpis() for by in kpi.by or self._settings.by for field in by}
+        db.execute(schema.kpis_view(self._dimensions))
+        db.execute("COMMIT")
+        ((self.identity, self.progress, self.frontier),) = db.execute(
+            "SELECT identity, progress, frontier FROM headrace_store"
+        ).fetchall()
+        for (whole,) in db.execute("SELECT whole FROM applied").fetchall():
+            mark = msgspec.json.decode(whole, type=Applied)
+            self.applied[mark.source, mark.partition] = mark
+        waiting = db.execute("SELECT kpi, windows, epoch_ms(start) FROM pending").fetchall()
+        self.pending = {place for place in (SqlWindow(*row) for row in waiting) if self._analyst.knows(place)}
+        self.untold = [alert for alert, _, told in _alerts(db, None).values() if not told]
+
+    def _put_facts(self, db: DuckDBPyConnection, kind: str, facts: dict[str, Fact | None], oldest: int) -> None:
+        # Whatever stands in the store under these ids has come within the horizon of what changes it: older parts of
+        # the table need not be looked at.
+        since = oldest - 2 * round(self._settings.horizon_hours * _HOUR)
+        db.register("incoming", arrow.ids(facts))
+        db.execute(
+            f"DELETE FROM {kind} USING incoming WHERE {kind}.id = incoming.id AND {kind}.time >= make_timestamptz(?)",  # noqa: S608  # one of our kinds
+            [since * 1000],
+        )
+        there = [fact for fact in facts.values() if fact is not None]
+        if there:
+            _insert(db, kind, arrow.facts_table(kind, there))
+
+    def _put_values(self, db: DuckDBPyConnection, values: Sequence[KpiValue], now: int) -> None:
+        if not values:
+            return
+        db.register("incoming", arrow.value_keys(values))
+        db.execute("""DELETE FROM kpi_values v USING incoming i WHERE v.series = i.series AND v.start = i.start
+            AND v.start >= (SELECT min(start) FROM incoming) AND v.start <= (SELECT max(start) FROM incoming)""")
+        there = [value for value in values if value.count > 0]
+        if there:
+            _insert(db, "kpi_values", arrow.values_table(there, now))
+
+    def _compute(
+        self, db: DuckDBPyConnection, windows: Collection[SqlWindow], seconds: float, now: int
+    ) -> set[SqlWindow]:
+        """Compute KPIs in SQL, newest windows first; return and note what there was no time for."""
+        if not windows:
+            return set()
+        computed = self._analyst.compute(db, sorted(windows, key=lambda place: -place.start), seconds)
+        done = [(place, values) for place, values in computed.items() if values is not None]
+        if done:
+            db.register("incoming", arrow.pending_table([place for place, _ in done]))
+            db.execute("""DELETE FROM kpi_values v USING incoming i
+                WHERE v.kpi = i.kpi AND v.windows = i.windows AND v.start = i.start""")
+            values = [value for _, found in done for value in found]
+            if values:
+                _insert(db, "kpi_values", arrow.values_table(values, now))
+        left = set(windows) - computed.keys()
+        if left or self.pending:
+            db.execute("DELETE FROM pending")
+        if left:
+            _insert(db, "pending", arrow.pending_table(list(left)))
+        return left
+
+    def _put_alerts(self, db: DuckDBPyConnection, batch: Batch, now: int) -> list[Alert]:
+        if batch.told:
+            db.register("incoming", arrow.ids(batch.told))
+            db.execute("UPDATE alerts SET told = true WHERE id IN (SELECT id FROM incoming)")
+        if not batch.alerts:
+            return []
+        standing = _alerts(db, batch.alerts)
+        rows: list[tuple[Alert, int, bool]] = []
+        telling: list[Alert] = []
+        for alert in batch.alerts.values():
+            before, raised_at, told = standing.get(alert.id, (None, now, False))
+            if before is not None and before.state == alert.state:
+                known = before if before.documents else self._explained(db, alert)
+                if known.documents != before.documents:
+                    rows.append((known, raised_at, told))
+                if not told:
+                    telling.append(known)
+                continue
+            after = self._explained(db, alert)
+            if before is not None:
+                after = msgspec.structs.replace(
+                    after, documents=after.documents or before.documents, rows=after.rows or before.rows
+                )
+            rows.append((after, raised_at, False))
+            telling.append(after)
+        if rows:
+            _replace(db, "alerts", arrow.alerts_table(rows, now), "id")
+        return telling
+
+    def _explained(self, db: DuckDBPyConnection, alert: Alert) -> Alert:
+        return explained(db, alert, self._settings) if alert.state == "raised" else alert
+
+    def _put_applied(self, db: DuckDBPyConnection, marks: Sequence[Applied]) -> None:
+        if not marks:
+            return
+        columns: dict[str, list[Any]] = {
+            "stream": [mark.source for mark in marks],
+            "position": [mark.offset for mark in marks],
+            "whole": [msgspec.json.encode(mark).decode() for mark in marks],
+        }
+        for name in ("partition", "event_time", "read_at", "caught_up", "applied_at"):
+            columns[name] = [getattr(mark, name) for mark in marks]
+        _replace(db, "applied", arrow.applied_table(columns), "stream", "partition")
+
+    def _retain(self, db: DuckDBPyConnection, frontier: int) -> None:
+        facts = frontier - round(self._settings.facts_days * _DAY)
+        kpis = frontier - round(self._settings.kpis_days * _DAY)
+        bounds: list[tuple[str, str, int]] = [(kind, "time", facts) for kind in FACT_KINDS]
+        bounds += [("kpi_values", "until", kpis), ("too_late", "time", kpis), ("alerts", "event_time", kpis)]
+        for table, column, before in bounds:
+            db.execute(
+                f"""DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}
+                    WHERE {column} < make_timestamptz(?) LIMIT {RETAIN_ROWS})""",  # noqa: S608  # names of ours
+                [before * 1000],
+            )
+
+
+def _insert(db: DuckDBPyConnection, table: str, rows: Any) -> None:
+    db.register("incoming", rows)
+    db.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608  # one of our tables
+
+
+def _replace(db: DuckDBPyConnection, table: str, rows: Any, *key: str) -> None:
+    db.register("incoming", rows)
+    same = " AND ".join(f"{table}.{column} = incoming.{column}" for column in key)
+    db.execute(f"DELETE FROM {table} USING incoming WHERE {same}")  # noqa: S608  # one of our tables
+    db.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608  # one of our tables
+
+
+def _alerts(db: DuckDBPyConnection, ids: Iterable[str] | None) -> dict[str, tuple[Alert, int, bool]]:
+    """Return alerts, with when they were raised first and whether they have been told; of these ids, or all untold."""
+    from stores.kpis.reader import ALERT_COLUMNS, alert_of
+
+    if ids is None:
+        condition = "NOT told"
+    else:
+        db.register("incoming", arrow.ids(ids))
+        condition = "id IN (SELECT id FROM incoming)"
+    query = f"SELECT told, {ALERT_COLUMNS} FROM alerts WHERE {condition} ORDER BY event_time, id"  # noqa: S608  # columns of ours
+    found: dict[str, tuple[Alert, int, bool]] = {}
+    for told, *row in db.execute(query).fetchall():
+        stored = alert_of(tuple(row))
+        found[stored.alert.id] = stored.alert, stored.raised_at, told
+    return found

@@ -1,0 +1,146 @@
+"""The lake itself: a Delta Lake table with one row a conversation, changed by one commit at a time.
+
+Only the holder of the working state's lock writes it. A commit says up to which offset of which partition it goes
+(Delta's application transactions); as the library does not skip what is repeated, that is for others to look at, while
+here a merge by id makes a repetition harmless. No commit writes deletion vectors, so that the table's files are its
+content and any Parquet reader can read them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from events.errors import StoreError
+from stores.lake.rows import Row
+from stores.lake.schema import PARTITION, STATISTICS, schema
+from stores.lake.working import Place
+
+if TYPE_CHECKING:
+    import duckdb
+
+HOT_BYTES = 4 * 2**20
+"""Size of files that commits write: a changed row costs the rewriting of the one it is in."""
+
+SETTLED_BYTES = 64 * 2**20
+"""Size of files of days that are over."""
+
+_FEW = 4
+"""Small files of one day that are left as they are."""
+
+_CHECKPOINT = 50
+_ROWS = 10_000
+_EPOCH = date(1970, 1, 1)
+
+
+class LakeTable:
+    """The writer of the lake.
+
+    :arg folder: Made with the first commit.
+    :arg retain_hours: How long files that were replaced are kept.
+    :raises StoreError: When there is something else.
+    """
+
+    def __init__(self, folder: Path, retain_hours: float) -> None:
+        self._folder = folder
+        self._retain = math.ceil(retain_hours)
+        with told(folder):
+            self._table = self._opened()
+
+    @property
+    def id(self) -> str:
+        """What tells this table from another one in its place."""
+        with told(self._folder):
+            return str(self._table.metadata().id)
+
+    @property
+    def version(self) -> int:
+        """Number of the newest commit."""
+        return int(self._table.version())
+
+    def offset(self, application: str) -> int | None:
+        """Return the offset that the newest commit of an application had; None if there was none."""
+        found = self._table.transaction_version(application)
+        return None if found is None else int(found)
+
+    def merge(self, rows: Sequence[Row], before: Iterable[Place], offsets: Mapping[str, int]) -> None:
+        """Put rows in the place of those of the same id, or add them, in one commit.
+
+        :arg before: Where the rows lie that are replaced; only there they are looked for.
+        :arg offsets: By application: up to where the commit goes.
+        """
+        import pyarrow as pa
+        from deltalake import write_deltalake
+
+        source = pa.Table.from_pylist(list(rows), schema())
+        ranges = _ranges(before)
+        with told(self._folder):
+            if not ranges:
+                properties = self._properties(offsets)
+                write_deltalake(self._table, source, mode="append", commit_properties=properties)
+                self._table.update_incremental()
+                return
+            (
+                self._table.merge(
+                    source,
+                    f"t.id = s.id AND ({' OR '.join(ranges)})",
+                    source_alias="s",
+                    target_alias="t",
+                    commit_properties=self._properties(offsets),
+                )
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute()
+            )
+
+    def remove(self, found: Mapping[str, Place]) -> None:
+        """Remove rows by id in one commit. The table's log does not say which."""
+        import pyarrow as pa
+
+        if not found:
+            return
+        source = pa.table({"id": pa.array(list(found), pa.string())})
+        matches = f"t.id = s.id AND ({' OR '.join(_ranges(found.values()))})"
+        with told(self._folder):
+            merger = self._table.merge(source, matches, source_alias="s", target_alias="t")
+            merger.when_matched_delete().execute()
+
+    def fetch(self, found: Mapping[str, Place]) -> list[Row]:
+        """Return rows by id, as pyarrow's `to_pylist` does."""
+        import duckdb
+        import pyarrow as pa
+
+        if not found:
+            return []
+        ranges = _ranges(found.values())
+        with duckdb.connect() as connection, told(self._folder):
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("wanted", pa.table({"id": pa.array(list(found), pa.string())}))
+            relation(connection, self._table).create_view("lake")
+            # Of ours are only names and times.
+            query = f"SELECT t.* FROM lake AS t SEMI JOIN wanted USING (id) WHERE {' OR '.join(ranges)}"  # noqa: S608
+            rows: list[Row] = connection.sql(query).to_arrow_table().to_pylist()
+        return rows
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        """Return the id and the place of all rows."""
+        return self._places("true", [])
+
+    def of_persons(self, persons: frozenset[str]) -> dict[str, Place]:
+        """Return the rows of which an event names one of these persons."""
+        return dict(self._places("list_has_any(persons, (SELECT list(id) FROM wanted))", sorted(persons)))
+
+    def _places(self, condition: str, wanted: Sequence[str]) -> Iterator[tuple[str, Place]]:
+        import duckdb
+        import pyarrow as pa
+
+        with duckdb.connect() as connection, told(self._folder):
+            connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
+            columns = "id, day - DATE '1970-01-01', epoch_us(begin), revision"
+            relation(connection, self._table).create_view("lake")
+            found = connection.execute(f"SELECT {columns} FROM lake WHERE {condition}")  # noqa: S608  # our own names

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from events.errors import RejectedError
+from events.feedback import Turn
+from events.log import LogRecord
+from fixtures.broken_feedback import AHEAD, LIMIT, NOW, Case, cases
+from operators.feedback.decode import Decoder
+
+
+def decoder() -> Decoder:
+    return Decoder("auto", "support", LIMIT, AHEAD, lambda: NOW)
+
+
+def record(case: Case) -> LogRecord:
+    return LogRecord("feedback", 0, 0, case.time, case.name.encode(), case.value)
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if case.reason], ids=lambda case: case.name)
+def test_what_is_wrong_is_refused_in_one_line_with_the_remedy(case: Case) -> None:
+    with pytest.raises(RejectedError) as refused:
+        decoder().decode(record(case))
+    assert case.reason in refused.value.detail
+    assert case.remedy in refused.value.hint
+    assert case.remedy
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 800
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if not case.reason], ids=lambda case: case.name)
+def test_what_is_odd_but_right_comes_through(case: Case) -> None:
+    assert len(decoder().decode(record(case))) == case.events
+
+
+def test_texts_come_through_as_they_were_written_but_for_control_characters() -> None:
+    found = {case.name: decoder().decode(record(case))[0] for case in cases() if not case.reason and case.events}
+    assert getattr(found["control-in-a-text"], "text") == "ab[31mc\td\n"  # noqa: B009 - of some kinds only
+    for name, text in (("emoji", "👍🏽👩‍👩‍👧‍👦 great"), ("right-to-left-marks", "\u202eevil\u202c \u200f12")):
+        assert getattr(found[name], "text") == text  # noqa: B009
+    turn = found["another-zone"]
+    assert isinstance(turn, Turn)
+    assert turn.time == NOW - 3_600_000
+
+
+def test_an_erased_record_and_one_that_the_log_could_not_read_are_told_apart() -> None:
+    assert decoder().decode(LogRecord("feedback", 0, 0, NOW, None, None, {"headrace-erased": "1"})) == ()
+    with pytest.raises(RejectedError, match="torn"):
+        decoder().decode(LogRecord("feedback", 0, 0, NOW, None, b"{", {"headrace-broken": "a torn line"}))

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, forget, held, letters, log, profile, run, status, tables, upkeep
+from serving.commands import ask, forget, held, kpis, lake, letters, log, profile, run, sentiment, status, tables, upkeep
 
 app = typer.Typer(
     name="headrace",
@@ -25,6 +25,9 @@ app = typer.Typer(
 
     So do customers, one profile a person: [bold]headrace run profiles[/bold], [bold]headrace profile --help[/bold].
 
+    What people think of the answers becomes KPIs and alerts: [bold]headrace run feedback[/bold],
+    [bold]headrace kpi --help[/bold]; and training data: [bold]headrace run lake[/bold].
+
     All settings can stand in headrace.toml or in HEADRACE_… variables: see [bold]headrace settings[/bold].""",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -37,6 +40,9 @@ status.register(app)
 tables.register(app)
 profile.register(app)
 forget.register(app)
+kpis.register(app)
+lake.register(app)
+sentiment.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")

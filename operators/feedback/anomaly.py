@@ -2,8 +2,8 @@
 
 Level and spread are exponentially forgetting and robust: no single value moves them by more than a few of its
 predecessors did (after Gelper, Fried and Croux, "Robust forecasting with exponential and Holt-Winters smoothing",
-2010). Where the series repeats itself, each part of the season has its own level; it is believed only while it foretells
-better than the common one. A series that has bursts of its own is given more room: the farthest of the recent
+2010). Where the series repeats itself, each part of the season has its own level; it is believed only while it
+foretells better than the common one. A series that has bursts of its own is given more room: the farthest of the recent
 deviations, slowly forgotten, widens what counts as usual. Beside single values, their running mean is looked at, so
 that a small deviation that lasts is found as well.
 
@@ -16,7 +16,7 @@ import math
 
 from typing_extensions import override
 
-from operators.feedback.detectors import Detector, Finding, Memory, Sample, floor_of, is_beyond
+from operators.feedback.detectors import Detector, Finding, Memory, Sample, floor_of, is_beyond, is_share
 from operators.feedback.rules import AlertRule
 
 LEVEL_RATE = 0.01
@@ -32,7 +32,9 @@ CLIP = 3.0
 TO_SIGMA = 1.26
 """Standard deviation of normal values, by their mean absolute deviation that is clipped at `CLIP` of itself."""
 FREE = 20
-"""Values until the spread is known well enough to clip by it."""
+"""Values until the spread is known well enough to clip by it; those of the probation, if they are fewer."""
+CALM = 0.5
+"""Part of what is too far, within which a value is near enough for an alert to be over."""
 SUSTAINED_AFTER = 100
 """Values until the running mean is looked at: before, a drift cannot be told from what is usual."""
 SUSTAINED = 1.3
@@ -46,6 +48,9 @@ HOUR = 3_600_000
 _PARTS, _MOST_PARTS = 24, 168
 _GROWTH = math.sqrt((2.0 - RUNNING_RATE) / RUNNING_RATE)
 """Standard deviation of single values by that of their running mean."""
+
+MOST = 100.0
+"""What a deviation counts for at most, so that the first move of what never moved is forgotten again."""
 
 _Parts = tuple[tuple[int, float, int], ...]
 
@@ -62,6 +67,7 @@ class Anomaly(Detector):
     def __init__(self, rule: AlertRule) -> None:
         self._rule = rule
         self._season = rule.season
+        self._free = min(FREE, rule.probation)
         self._parts = min(_MOST_PARTS, max(_PARTS, rule.season // HOUR))
 
     @override
@@ -71,7 +77,7 @@ class Anomaly(Detector):
         number, spread = memory[0], memory[3]
         level = self._expected(memory, sample)
         sigma = max(TO_SIGMA * spread, floor_of(level, sample))
-        plain = (sample.value - level) / sigma
+        plain = _clipped((sample.value - level) / sigma, MOST)
         room = max(1.0, memory[7] / USUAL_TAIL)
         deviation = plain / room
         if number > SUSTAINED_AFTER:
@@ -79,9 +85,10 @@ class Anomaly(Detector):
             lasting = SUSTAINED * running / max(1.0, memory[8] / USUAL_TAIL)
             deviation = max(deviation, lasting, key=abs)
         width = self._rule.sensitivity * sigma * room
-        is_calm = abs(plain) <= self._rule.sensitivity
         abnormal = is_beyond(deviation, self._rule)
-        return Finding(deviation, abnormal, is_calm and not abnormal, level - width, level + width)
+        is_calm = not is_beyond(plain / CALM, self._rule)
+        low, high = self._bounds(level, width, sample)
+        return Finding(deviation, abnormal, is_calm and not abnormal, low, high)
 
     @override
     def learn(self, memory: Memory, sample: Sample) -> Memory:
@@ -94,11 +101,13 @@ class Anomaly(Detector):
         number = min(number + 1, 2**31)
         expected = self._expected(memory, sample)
         sigma = max(TO_SIGMA * spread, floor_of(expected, sample))
-        plain = (value - expected) / sigma
-        limit = CLIP * max(spread, sigma / TO_SIGMA) if number > FREE else math.inf
-        rate = max(SPREAD_RATE, 1.0 / number)
+        plain = _clipped((value - expected) / sigma, MOST)
+        limit = CLIP * max(spread, sigma / TO_SIGMA) if number > self._free else math.inf
+        # What is unusual teaches slowly however little is known: it shall not be what is usual after a few times.
+        early = 1.0 / number if number <= self._free or abs(plain) <= CLIP else 0.0
+        rate = max(SPREAD_RATE, early)
         from_level = value - level
-        parts, from_season = self._learn_part(parts, sample, limit)
+        parts, from_season = self._learn_part(parts, sample, limit, from_level)
         by_level += rate * (min(abs(from_level), limit) - by_level)
         by_season += rate * (min(abs(from_season), limit) - by_season)
         spread += rate * (min(abs(value - expected), limit) - spread)
@@ -106,11 +115,18 @@ class Anomaly(Detector):
         if abs(side) > SETTLED:
             level += SETTLE_RATE * from_level
         else:
-            level += max(LEVEL_RATE, 1.0 / number) * _clipped(from_level, limit)
+            level += max(LEVEL_RATE, early) * _clipped(from_level, limit)
         running += RUNNING_RATE * (plain - running)
         far = max(abs(plain), far * FARTHEST_KEPT)
         far_running = max(_GROWTH * abs(running), far_running * FARTHEST_KEPT)
         return number, first, level, spread, by_level, by_season, running, far, far_running, side, parts
+
+    def _bounds(self, level: float, width: float, sample: Sample) -> tuple[float | None, float | None]:
+        low, high = level - width, level + width
+        if is_share(level, sample):
+            low, high = max(0.0, low), min(1.0, high)
+        direction = self._rule.direction
+        return None if direction == "up" else low, None if direction == "down" else high
 
     def _expected(self, memory: Memory, sample: Sample) -> float:
         level: float = memory[2]
@@ -120,9 +136,12 @@ class Anomaly(Detector):
             return next((of_part for part, of_part, _ in memory[10] if part == wanted), level)
         return level
 
-    def _learn_part(self, parts: _Parts, sample: Sample, limit: float) -> tuple[_Parts, float]:
+    def _learn_part(
+        self, parts: _Parts, sample: Sample, limit: float, otherwise: float
+    ) -> tuple[_Parts, float]:
+        """Return the parts of the season after one more value, and how wrong they were; `otherwise` without any."""
         if not self._season:
-            return (), 0.0
+            return (), otherwise
         wanted = self._part_of(sample.start)
         for place, (part, level, number) in enumerate(parts):
             if part == wanted:
@@ -130,7 +149,7 @@ class Anomaly(Detector):
                 rate = max(SEASON_RATE, 1.0 / (number + 1))
                 learnt = (part, level + rate * _clipped(error, limit), min(number + 1, 2**31))
                 return (*parts[:place], learnt, *parts[place + 1 :]), error
-        return tuple(sorted((*parts, (wanted, sample.value, 1)))), 0.0
+        return tuple(sorted((*parts, (wanted, sample.value, 1)))), otherwise
 
     def _part_of(self, time: int) -> int:
         return time % self._season * self._parts // self._season if self._season else 0

@@ -25,14 +25,14 @@ class Delta(NamedTuple):
 
     :arg start: Begin of the window; for sessions, the moment of the facts.
     :arg watermark: Newest of those of the changes of facts behind it.
-    :arg tallies: By KPI.
+    :arg tallies: Of each KPI of the lane; None where nothing changes.
     """
 
     lane: int
     group: Group
     start: int
     watermark: int
-    tallies: dict[str, Tally]
+    tallies: list[Tally | None]
 
 
 class _Cell:
@@ -42,9 +42,15 @@ class _Cell:
 
     def __init__(self, watermark: int) -> None:
         self.plus: list[Sequence[Any]] = []
-        self.minus: list[Sequence[Any]] = []
+        self.minus: list[Sequence[Any]] | None = None
         self.late: Counter[int] | None = None
         self.watermark = watermark
+
+    def take_out(self, parts: Sequence[Any]) -> None:
+        if self.minus is None:
+            self.minus = [parts]
+        else:
+            self.minus.append(parts)
 
 
 class _Side(NamedTuple):
@@ -106,7 +112,10 @@ class _Batch:
                             cell = panes[place] = _Cell(watermark)
                         elif watermark > cell.watermark:
                             cell.watermark = watermark
-                        (cell.plus if comes else cell.minus).append(parts)
+                        if comes:
+                            cell.plus.append(parts)
+                        else:
+                            cell.take_out(parts)
                 else:
                     side = _Side(time, groups, parts)
                     before, after = (None, side) if comes else (side, None)
@@ -126,7 +135,7 @@ class _Batch:
                 if same and watermark < pane + lane.grace:
                     for group in groups_after:
                         cell = _cell(self._panes, (lane.index, group, pane), watermark)
-                        cell.minus.append(gone)
+                        cell.take_out(gone)
                         cell.plus.append(come)
                 else:
                     old = _Side(before.time, groups_before, minus)
@@ -149,7 +158,7 @@ class _Batch:
                 continue
             cell = _cell(self._windows, (lane.index, group, start), watermark)
             if gone is not None:
-                cell.minus.append(gone)
+                cell.take_out(gone)
             if come is not None:
                 cell.plus.append(come)
             if over(window, start) + limits.lateness <= watermark:
@@ -169,31 +178,36 @@ class _Batch:
                     place = (index, group, start)
                     # Windows of one pane share what has been counted: whoever keeps it makes a copy.
                     delta = Delta(index, group, start, cell.watermark, tallies)
-                    deltas[place] = _merged(lane, deltas[place], delta) if place in deltas else delta
+                    deltas[place] = merged(lane, deltas[place], delta) if place in deltas else delta
         return list(deltas.values())
 
 
-def _tallies(lane: Lane, cell: _Cell) -> dict[str, Tally]:
-    found: dict[str, Tally] = {}
+def _tallies(lane: Lane, cell: _Cell) -> list[Tally | None] | None:
+    """Return what a cell changes of each KPI; None if it changes nothing."""
+    tallies: list[Tally | None] = []
+    changes = False
     plus, minus, late = cell.plus, cell.minus, cell.late
     for number, kpi in lane.members:
         come = [part for parts in plus if (part := parts[number]) is not None]
-        gone = [part for parts in minus if (part := parts[number]) is not None] if minus else ()
+        gone = () if minus is None else [part for parts in minus if (part := parts[number]) is not None]
         if come or gone:
             count = len(come) - len(gone)
             lates = late[number] if late is not None else 0
             state = kpi.aggregate.state(come, gone)
             if count or lates or not kpi.aggregate.blank(state):
-                found[kpi.id] = (count, lates, state)
-    return found
+                tallies.append((count, lates, state))
+                changes = True
+                continue
+        tallies.append(None)
+    return tallies if changes else None
 
 
-def _merged(lane: Lane, one: Delta, other: Delta) -> Delta:
-    tallies = dict(one.tallies)
-    for name, tally in other.tallies.items():
-        known = tallies.get(name)
-        kpi = lane.kpis[name]
-        tallies[name] = tally if known is None else kpi.merge(kpi.merge(None, known), tally)
+def merged(lane: Lane, one: Delta, other: Delta) -> Delta:
+    """Return both changes of a window as one; neither is changed."""
+    tallies = [
+        kpi.merge(kpi.merge(None, tally), more) if tally is not None and more is not None else tally or more
+        for kpi, tally, more in zip(lane.kpis, one.tallies, other.tallies, strict=True)
+    ]
     return Delta(one.lane, one.group, one.start, max(one.watermark, other.watermark), tallies)
 
 

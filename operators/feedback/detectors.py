@@ -145,6 +145,11 @@ def is_beyond(deviation: float, rule: AlertRule) -> bool:
     return abs(deviation) > rule.sensitivity
 
 
+def is_share(level: float, sample: Sample) -> bool:
+    """Tell whether a value is of facts that may each be from 0 to 1, as far as can be seen."""
+    return sample.count > 0 and 0.0 <= level <= 1.0 and 0.0 <= sample.value <= 1.0
+
+
 def floor_of(level: float, sample: Sample) -> float:
     """Return the least standard deviation that a value can be thought to have around `level`.
 
@@ -157,7 +162,7 @@ def floor_of(level: float, sample: Sample) -> float:
     count = sample.count
     if count <= 0:
         return floor
-    if 0.0 <= level <= 1.0 and 0.0 <= sample.value <= 1.0:
+    if is_share(level, sample):
         share = (level * count + 1.0) / (count + 2.0)
         return max(floor, math.sqrt(share * (1.0 - share) / count))
     if sample.value == count:

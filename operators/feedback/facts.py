@@ -57,6 +57,9 @@ def facts_at(conversation: Conversation, key: Key, objectives: Objectives) -> tu
 
 def fact_id(*ids: str) -> str:
     """Return the ids with slashes between them; those within an id are escaped."""
+    joined = "/".join(ids)
+    if "%" not in joined and joined.count("/") < len(ids):
+        return joined
     return "/".join([id_.replace("%", "%25").replace("/", "%2F") for id_ in ids])
 
 

@@ -171,8 +171,9 @@ class JoinBucket(Bucket[Joined, FactChange]):
 
     def _forget(self, time: int) -> None:
         """Forget what no event can belong to any more that is not too late when everything has come up to `time`."""
-        # An event may be one horizon older, what it belongs to one more, and what that has its fields of yet another.
-        point, newest, oldest = (time - horizons * self._limit for horizons in (1, 2, 3))
+        # An event may be one horizon older, what it amends or belongs to one more; that touches what is yet one more
+        # away, whose other fields may come from one more away.
+        point, newest, oldest = (time - horizons * self._limit for horizons in (1, 2, 4))
         for id_, entry in list(self.entries.items()):
             if id_[0] == _POINT:
                 if entry[TIME] < point:
@@ -229,11 +230,12 @@ def _drop_verdicts(conversation: Conversation, name: str, before: int) -> None:
 
 
 def _differences(before: tuple[Fact, ...], after: tuple[Fact, ...], watermark: int) -> list[FactChange]:
-    was, is_ = ({fact.id: fact for fact in facts} for facts in (before, after))
+    # By kind as well: a turn may have been a question, and be an answer.
+    was, is_ = ({(fact.kind, fact.id): fact for fact in facts} for facts in (before, after))
     return [
-        FactChange(was.get(id_), is_.get(id_), watermark)
-        for id_ in dict.fromkeys([*was, *is_])
-        if was.get(id_) != is_.get(id_)
+        FactChange(was.get(name), is_.get(name), watermark)
+        for name in dict.fromkeys([*was, *is_])
+        if was.get(name) != is_.get(name)
     ]
 
 

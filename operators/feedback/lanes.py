@@ -79,7 +79,7 @@ class Kpi:
 class Lane:
     """The KPIs of the same facts, grouped by the same fields, in the same kind of window.
 
-    :arg members: Which of its kind's KPIs, by their place.
+    :arg members: Which of its kind's KPIs, by their number.
     :arg grace: How far the watermark may be past the begin of a pane until a change is late for, or too late for, any
         window of it.
     """
@@ -97,7 +97,8 @@ class Lane:
         self.index = index
         self.window = window
         self.members = list(members.items())
-        self.kpis = {kpi.id: kpi for kpi in members.values()}
+        self.kpis = tuple(members.values())
+        self.names = tuple(kpi.id for kpi in self.kpis)
         self.step = window.step or 1
         final = over(window, self.step - window.size) if window.size else over(window, 0)
         self.grace = min(final + limits.lateness, self.step + limits.horizon)
@@ -105,27 +106,23 @@ class Lane:
         self._head = (kind, window.name, by)
         self._buckets: dict[tuple[int, int], str] = {}
 
-    def id_of(self, group: Group, start: int) -> str:
-        """Return the id of the state of one window; that of all sessions of one group is the same."""
-        parts = (*self._head, start if self.window.size else None, *group)
-        return _encode(parts).decode()
-
-    def bucket_of(self, id_: str, start: int) -> str:
-        """Return the bucket of an entry.
+    def place_of(self, group: Group, start: int) -> tuple[str, str]:
+        """Return bucket and id of the state of one window; those of all sessions of one group are the same.
 
         Windows that begin together lie together, in so few buckets as is enough to share the work: a snapshot of what
-        is changing now carries little of what was before, and a batch touches few buckets. Sessions lie anywhere.
+        is changing then carries little of what was before, and a batch touches few buckets. Sessions lie anywhere.
         """
         if not self.window.size:
-            return bucket_of(id_)
-        shard = zlib.crc32(id_.encode()) % SHARDS
-        key = (start, shard)
+            id_ = _encode((*self._head, None, *group)).decode()
+            return bucket_of(id_), id_
+        name = _encode((*self._head, start, *group))
+        key = (start, zlib.crc32(name) % SHARDS)
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) > _REMEMBERED:
                 self._buckets.clear()
-            bucket = self._buckets[key] = bucket_of(f"{self.window.name}/{start}/{shard}")
-        return bucket
+            bucket = self._buckets[key] = bucket_of(f"{self.window.name}/{start}/{key[1]}")
+        return bucket, name.decode()
 
     def named(self, group: Group) -> tuple[tuple[str, str], ...]:
         """Return a group as values of KPIs have it: texts with the names of their fields."""

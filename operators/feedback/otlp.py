@@ -16,6 +16,7 @@ from events.errors import RejectedError
 from operators.feedback.reading import moment
 
 _REMEDY = "send OTLP/JSON (resourceSpans) or one span as a JSON object"
+_LAST = 2**64
 _WRAPPED = ("stringValue", "boolValue", "doubleValue", "bytesValue")
 
 
@@ -161,7 +162,11 @@ def _nanos(value: Any) -> int | None:
         return None
     if isinstance(value, str) and not value.isdecimal():
         return moment(value, "time") * 1_000_000
-    return _integer(value, "time")
+    nanos = _integer(value, "time")
+    if not 0 <= nanos < _LAST:
+        message = "`time` is no number of nanoseconds since 1970-01-01 UTC"
+        raise RejectedError(message, _REMEDY)
+    return nanos
 
 
 def _integer(value: Any, what: str) -> int:

@@ -116,7 +116,7 @@ class PointSaid(_Shape, tag="point", kw_only=True):
 
     id: Name = UNSET
     name: Id
-    value: Value
+    value: bool | Value
     labels: Labels = UNSET
 
 

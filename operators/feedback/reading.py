@@ -22,6 +22,7 @@ EARLIEST = 946_684_800_000
 """2000-01-01: an older event is a clock that was never set, or another unit of time."""
 _BEGIN, _DAY = datetime(1970, 1, 1), 86_400_000  # noqa: DTZ001 - both sides of the difference are in UTC
 _SECONDS, _MICROS = 20_000_000_000, 10**15
+_MOMENT_REMEDY = "write it as 2026-01-31T12:00:00Z, or in milliseconds since 1970-01-01 UTC"
 _LONE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -74,7 +75,7 @@ def repr_of(value: Any) -> str:
     return " ".join(map(repr_of, value)) if isinstance(value, list) else ""
 
 
-def moment(value: float | str, what: str) -> int:
+def moment(value: Any, what: str) -> int:
     """Return a moment in milliseconds since 1970, rounded down: a number is one already, a text is ISO 8601.
 
     :arg what: The field, for the error.
@@ -84,8 +85,11 @@ def moment(value: float | str, what: str) -> int:
         found = _usual(value) or moment_of(value)
         if found is None:
             message = f"`{what}` is no moment: {value[:40]!r}"
-            raise RejectedError(message, "write it as 2026-01-31T12:00:00Z, or in milliseconds since 1970-01-01 UTC")
+            raise RejectedError(message, _MOMENT_REMEDY)
         return found
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = f"`{what}` is neither a text nor a number"
+        raise RejectedError(message, _MOMENT_REMEDY)
     return value if isinstance(value, int) else int(value // 1)
 
 

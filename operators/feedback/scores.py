@@ -43,7 +43,7 @@ def scored(name: str, value: Any, about: dict[str, Any], labels: dict[str, str])
         point = {"type": "point", "id": about["id"], "time": about["time"], "name": name}
         if isinstance(value, str):
             return {**point, "value": 1, "labels": {**labels, "category": value}}
-        return {**point, "value": float(value), "labels": labels}
+        return {**point, "value": value, "labels": labels}
     if isinstance(value, str):
         word = value if value in _THUMBS else _REST.sub("_", value.lower()).removesuffix("_")
         value = (_THUMBS if scale == "thumbs" else _FIVE).get(word, value)
@@ -52,4 +52,4 @@ def scored(name: str, value: Any, about: dict[str, Any], labels: dict[str, str])
     if isinstance(value, str):
         message = f"the score {name!r} is {value[:40]!r}, which is no value of the scale `{scale}`"
         raise RejectedError(message, "score 0 or 1 for thumbs, 1 to 5 for stars and csat, or name it otherwise")
-    return {"type": "rating", **about, "scale": scale, "value": float(value)}
+    return {"type": "rating", **about, "scale": scale, "value": value}

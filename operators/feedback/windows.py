@@ -8,6 +8,7 @@ begins anew: a part of a window must not stand for the whole.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -17,39 +18,22 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from typing_extensions import override
 
 from events.kpis import FactChange, Frontier, KpiValue
-from operators.buckets import BUCKETS, Bucket, Snapshot
-from operators.feedback.combine import Combiner, Delta
+from operators.buckets import Bucket, Entry, Snapshot, buckets_of_slice
+from operators.feedback.combine import Combiner, Delta, merged
 from operators.feedback.lanes import Lane, Plan, Tally
 from operators.feedback.rules import KpiRule, Limits
 from operators.feedback.sessions import Sessions
-
-SLICES = 64
-"""A frontier is told to so many slices of the buckets, one after the other."""
 
 logger = logging.getLogger(__name__)
 
 Sent: TypeAlias = "Delta | Frontier"
 
 
-class _Touched:
-    """What a batch has done to one entry.
-
-    :arg changed: By KPI. Of a window: what was told of it before; of sessions: changes by moment.
-    """
-
-    __slots__ = ("changed", "delta", "watermark")
-
-    def __init__(self, delta: Delta) -> None:
-        self.delta = delta
-        self.watermark = delta.watermark
-        self.changed: dict[str, Any] = {}
-
-
 class WindowBucket(Bucket[Sent, KpiValue]):
     """Keeps what was counted in windows, and tells what a window is when it has changed.
 
-    Entry of a window: its end, tallies by KPI, 0. Entry of all sessions of one group: None, sessions by KPI, the gap.
-    The watermark is the frontier's.
+    Entry of a window: its end, names of KPIs, a tally of each. Entry of all sessions of one group: None, the gap, state
+    of the sessions by KPI. The watermark is the frontier's.
 
     :arg dropped: Told how many changes of windows came when those were forgotten.
     """
@@ -57,106 +41,107 @@ class WindowBucket(Bucket[Sent, KpiValue]):
     def __init__(self, plan: Plan, limits: Limits, dropped: Callable[[int], None]) -> None:
         super().__init__()
         self._lanes = plan.lanes
-        self._kpis = {name: kpi for lane in plan.lanes for name, kpi in lane.kpis.items()}
+        self._kpis = {kpi.id: kpi for lane in plan.lanes for kpi in lane.kpis}
         self._still = limits.horizon
         self._dropped = dropped
-        self._touched: dict[str, _Touched] = {}
-
-    @override
-    def event_time(self, value: Sent) -> int | None:
-        return value.time if isinstance(value, Frontier) else None
-
-    @override
-    def take(self, items: Iterable[tuple[str, Sent]]) -> list[KpiValue]:
-        super().take(items)
-        out: list[KpiValue] = []
-        for id_, touched in self._touched.items():
-            lane = self._lanes[touched.delta.lane]
-            out += (self._changed_window if lane.window.size else self._changed_sessions)(id_, lane, touched)
-        self._touched.clear()
-        return out
 
     @override
     def step(self, id_: str, value: Sent) -> Iterable[KpiValue]:
-        if isinstance(value, Frontier):
-            self._forget(value.time - self._still)
-            return ()
-        index, _, start, watermark, tallies = value
-        lane = self._lanes[index]
-        end = lane.end_of(start)
-        if self.watermark is not None and end <= self.watermark - self._still:
-            self._dropped(1)
-            return ()
-        touched = self._touched.get(id_)
-        if touched is None:
-            touched = self._touched[id_] = _Touched(value)
-        elif watermark > touched.watermark:
-            touched.watermark = watermark
-        if lane.window.size:
-            self._count(id_, lane, end, tallies, touched.changed)
-        else:
-            for name, tally in tallies.items():
-                moments = touched.changed.setdefault(name, {})
-                moments[start] = lane.kpis[name].merge(moments.get(start), tally)
-        return ()
+        return self.take(((id_, value),))
 
-    def _count(self, id_: str, lane: Lane, end: int, tallies: dict[str, Tally], before: dict[str, Any]) -> None:
-        entry = self.entries.get(id_)
-        if entry is None:
-            entry = self.entries[id_] = (end, {}, 0)
-        known = entry[1]
-        for name, tally in tallies.items():
-            kpi = lane.kpis[name]
-            counted = known.get(name)
-            if name not in before:
-                # A tally of plain numbers stays as it is, so that its outcome can wait until it is asked for.
-                before[name] = counted if kpi.aggregate.plain else kpi.outcome(counted, lane.window.size)
-            known[name] = kpi.merge(counted, tally)
-
-    def _changed_window(self, id_: str, lane: Lane, touched: _Touched) -> Iterable[KpiValue]:
-        end, known, _ = self.entries[id_]
-        _, group, start, _, _ = touched.delta
-        window, length, watermark, pairs = lane.window.name, lane.window.size, touched.watermark, lane.named(group)
-        found: list[KpiValue] = []
-        for name, before in touched.changed.items():
-            kpi = lane.kpis[name]
-            tally = known[name]
-            outcome = kpi.outcome(tally, length)
-            if kpi.aggregate.plain and (before is None or before[:2] != tally[:2]):
-                differs = outcome[1] > 0 or (before is not None and before[0] > 0)
+    @override
+    def take(self, items: Iterable[tuple[str, Sent]]) -> list[KpiValue]:
+        """Take in changes and frontiers; return each window that is not as before, once."""
+        out: list[KpiValue] = []
+        frontier: Frontier | None = None
+        deltas: dict[str, dict[int, Delta]] = {}
+        lanes, limit = self._lanes, -math.inf if self.watermark is None else self.watermark - self._still
+        for id_, value in items:
+            if isinstance(value, Frontier):
+                frontier = value
+                continue
+            lane = lanes[value.lane]
+            start = value.start
+            if lane.end_of(start) <= limit:
+                self._dropped(1)
+            elif id_ not in deltas:
+                deltas[id_] = {start: value}
             else:
-                old = kpi.outcome(before, length) if kpi.aggregate.plain else before
-                differs = outcome != old and (outcome[1] > 0 or old[1] > 0)
-            if differs:
-                value, count, late, examples = outcome
-                found.append(KpiValue(kpi.name, window, start, end, pairs, value, count, late, examples, watermark))
-            if tally[0] <= 0 and kpi.blank(tally):
-                del known[name]
-        if not known:
-            del self.entries[id_]
-        return found
+                known = deltas[id_].get(start)
+                deltas[id_][start] = value if known is None else merged(lane, known, value)
+        for id_, of_id in deltas.items():
+            lane = lanes[next(iter(of_id.values())).lane]
+            if lane.window.size:
+                (delta,) = of_id.values()
+                self._count(id_, lane, delta, out)
+            else:
+                out += self._count_sessions(id_, lane, of_id)
+        if frontier is not None and (self.watermark is None or frontier.time > self.watermark):
+            self.watermark = frontier.time
+            self._forget(frontier.time - self._still)
+        return out
 
-    def _changed_sessions(self, id_: str, lane: Lane, touched: _Touched) -> Iterable[KpiValue]:
-        gap, window, watermark = lane.window.gap, lane.window.name, touched.watermark
-        _, known, _ = self.entries.setdefault(id_, (None, {}, gap))
-        pairs = lane.named(touched.delta.group)
-        for name, moments in touched.changed.items():
-            kpi = lane.kpis[name]
-            sessions = Sessions(kpi, gap, known.get(name))
-            for start, end, (value, count, late, examples) in sessions.apply(moments):
-                yield KpiValue(kpi.name, window, start, end, pairs, value, count, late, examples, watermark)
-            known[name] = sessions.state
+    def _count(self, id_: str, lane: Lane, delta: Delta, out: list[KpiValue]) -> None:
+        _, group, start, watermark, tallies = delta
+        window = lane.window
+        end, length, pairs = start + window.size, window.size, lane.named(group)
+        entry = self.entries.get(id_)
+        kept: list[Tally | None] = []
+        for kpi, known, change in zip(lane.kpis, self._tallies(lane, entry), tallies, strict=True):
+            if change is None:
+                kept.append(known)
+                continue
+            # Where the counts stay, a look at the outcome must tell whether anything changes; and before it does.
+            before = kpi.outcome(known, length) if not (change[0] or change[1]) else None
+            there = known is not None and known[0] > 0
+            tally = kpi.merge(known, change)
+            outcome = kpi.outcome(tally, length)
+            if outcome != before and (there or tally[0] > 0):
+                value, count, late, examples = outcome
+                out.append(KpiValue(kpi.name, window.name, start, end, pairs, value, count, late, examples, watermark))
+            kept.append(None if tally[0] <= 0 and kpi.blank(tally) else tally)
+        if any(kept):
+            self.entries[id_] = (end, lane.names, *kept)
+        else:
+            self.entries.pop(id_, None)
+
+    def _tallies(self, lane: Lane, entry: Entry | None) -> Sequence[Tally | None]:
+        if entry is None:
+            return [None] * len(lane.kpis)
+        if entry[1] == lane.names:
+            return entry[2:]
+        # The settings had other KPIs: those that are the same go on, the others are not there any more.
+        known = dict(zip(entry[1], entry[2:], strict=True))
+        return [known.get(name) for name in lane.names]
+
+    def _count_sessions(self, id_: str, lane: Lane, deltas: dict[int, Delta]) -> Iterable[KpiValue]:
+        window = lane.window
+        _, _, known = self.entries.setdefault(id_, (None, window.gap, {}))
+        group = next(iter(deltas.values())).group
+        pairs, watermark = lane.named(group), max(delta.watermark for delta in deltas.values())
+        for number, kpi in enumerate(lane.kpis):
+            changes = {start: tally for start, delta in deltas.items() if (tally := delta.tallies[number]) is not None}
+            if not changes:
+                continue
+            sessions = Sessions(kpi, window.gap, known.get(kpi.id))
+            for start, end, (value, count, late, examples) in sessions.apply(changes):
+                yield KpiValue(kpi.name, window.name, start, end, pairs, value, count, late, examples, watermark)
+            known[kpi.id] = sessions.state
             if sessions.is_empty():
-                del known[name]
+                del known[kpi.id]
         if not known:
             del self.entries[id_]
 
     def _forget(self, limit: int) -> None:
         """Forget what nothing that may still come can change."""
-        for id_, (end, known, gap) in list(self.entries.items()):
-            if end is None:
-                self._forget_sessions(known, gap, limit)
-            if not known or (end is not None and end <= limit):
+        for id_, entry in list(self.entries.items()):
+            if entry[0] is not None:
+                if entry[0] <= limit:
+                    del self.entries[id_]
+                continue
+            _, gap, known = entry
+            self._forget_sessions(known, gap, limit)
+            if not known:
                 del self.entries[id_]
 
     def _forget_sessions(self, known: dict[str, Any], gap: int, limit: int) -> None:
@@ -216,13 +201,14 @@ def to_buckets(combiner: Combiner, items: Iterable[FactChange | Frontier]) -> li
         else:
             changes.append(item)
     for delta in combiner.combine(changes):
-        lane = lanes[delta.lane]
-        id_ = lane.id_of(delta.group, delta.start)
-        groups.setdefault(lane.bucket_of(id_, delta.start), []).append((id_, delta))
+        bucket, id_ = lanes[delta.lane].place_of(delta.group, delta.start)
+        if bucket in groups:
+            groups[bucket].append((id_, delta))
+        else:
+            groups[bucket] = [(id_, delta)]
     for frontier in frontiers:
-        numbers = range(frontier.turn, BUCKETS, SLICES) if frontier.turn >= 0 else range(BUCKETS)
-        for number in numbers:
-            groups.setdefault(f"{number:04d}", []).append(("", frontier))
+        for bucket in buckets_of_slice(frontier.turn):
+            groups.setdefault(bucket, []).append(("", frontier))
     return list(groups.items())
 
 
@@ -238,7 +224,7 @@ def windows(
 
     :arg step_id: Unique ID; part of the state's schema.
     :arg up: Changes of facts, those of one fact from one worker in their order; and frontiers, each for one slice of
-        the buckets (`turn`; negative: for all), so that what can never change any more is forgotten.
+        the buckets, so that what can never change any more is forgotten.
     :arg rules: The KPIs.
     :arg limits: When a change is late for a window, and when it does not count any more.
     :arg dropped: Told how many changes of windows came too late to count; default: the log says so, ever more rarely.

@@ -22,7 +22,8 @@ app = typer.Typer(
 
     A document event for the stream `documents` has the fields uri, op (upsert or delete), content or content_b64,
     and optionally media_type, title, audience, metadata, moved and position. A change event of a table has the fields
-    table, key, op and after, or is written as Debezium, AWS DMS, DynamoDB Streams or Maxwell do.""",
+    table, key, op and after, or is written as Debezium, AWS DMS, DynamoDB Streams or Maxwell do. What was said in a
+    conversation, how it was rated and what a metric is has the fields type, conversation, id, time and more.""",
     no_args_is_help=True,
 )
 
@@ -36,6 +37,8 @@ class _Line(msgspec.Struct):
 
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 DAY = 86_400_000
+_KEYS = ("uri", "conversation", "key", "name")
+"""Fields that are the keys of documents, of what was said, of changes and of metric points."""
 
 
 @app.command()
@@ -76,7 +79,8 @@ def show(
 def append(
     stream: Stream,
     key_field: Annotated[
-        str, typer.Option("--key", help="Field of each event that is its key; default: uri, else key.")
+        str,
+        typer.Option("--key", help="Field of each event that is its key; default: uri, conversation, key or name."),
     ] = "",
     records: Annotated[
         bool,
@@ -97,7 +101,8 @@ def append(
         try:
             found.append(_whole(stream, line) if records else _event(stream, line, key_field))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            wanted = "the fields key and value" if records else f"the field {key_field or 'uri or key'!r}"
+            field = f"the field {key_field!r}" if key_field else f"one of the fields {', '.join(_KEYS)}"
+            wanted = "the fields key and value" if records else field
             detail = f"line {number} is not a JSON object with {wanted}; nothing was appended"
             hint = "mend it" if records else "name its key by --key, or append records with their keys by --records"
             raise HeadraceError(detail, hint) from None
@@ -107,7 +112,7 @@ def append(
 
 def _event(stream: str, line: bytes, key_field: str) -> LogRecord:
     event = json.loads(line)
-    field = key_field or ("uri" if "uri" in event else "key")
+    field = key_field or next((name for name in _KEYS if name in event), "key")
     return LogRecord(stream, 0, 0, system_clock(), _key_bytes(event[field]), line.strip())
 
 

@@ -126,5 +126,4 @@ class Courier(AlertSink):
         moment = self._outbox.next_at()
         if moment is None:
             return _LONGEST_LOOK
-        # At least a little, so that an `over` that waits for its alert is no reason to look without a pause.
-        return min(_LONGEST_LOOK, max(0.05, (moment - self._clock()) / 1000))
+        return min(_LONGEST_LOOK, max(0.001, (moment - self._clock()) / 1000))

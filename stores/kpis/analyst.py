@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 STATEMENT_SECONDS = 1.0
+MOST_TIMEOUTS = 3
+"""How often a KPI may take too long before it is left out: the store is to stay fresh."""
 _MOST_GROUPS = 10_000
 _LONGEST = 200
 """Characters of a group's text, as in windows of other KPIs."""
@@ -65,6 +67,7 @@ class Analyst:
             self._of_kind.setdefault(kpi.facts, []).extend((name, window) for window in self._windows[name])
         self._horizon = round(settings.horizon_hours * 3_600_000)
         self._told: set[str] = set()
+        self._timeouts: dict[str, int] = {}
         self._db: DuckDBPyConnection | None = None
         for kpi in self._kpis.values():
             self._check(kpi)
@@ -98,6 +101,9 @@ class Analyst:
         for place in windows:
             if time.monotonic() >= deadline:
                 break
+            if self._timeouts.get(place.kpi, 0) >= MOST_TIMEOUTS:
+                found[place] = None
+                continue
             kpi, window = self._kpis[place.kpi], window_of(place.window)
             query = f"""SELECT * FROM {kpi.facts} WHERE time >= make_timestamptz({place.start * 1000})
                 AND time < make_timestamptz({(place.start + window.size) * 1000}) AND ({self._where[place.kpi]})
@@ -152,8 +158,12 @@ class Analyst:
                 batches = [batch for _, batch in zip(range(2), reader, strict=False)]
             rows = [row for batch in batches for row in batch.to_pylist()]
         except duckdb.InterruptException:
+            self._timeouts[kpi.name] = self._timeouts.get(kpi.name, 0) + 1
             detail = f"the KPI {kpi.name!r}: its SQL took longer than {STATEMENT_SECONDS:g} s for one window"
-            raise RejectedError(detail, "make it simpler, or its windows smaller") from None
+            hint = (
+                f"make it simpler, or its windows smaller; after {MOST_TIMEOUTS} times it is left out until a restart"
+            )
+            raise RejectedError(detail, hint) from None
         except (duckdb.Error, OSError, UnicodeError, ValueError, OverflowError) as error:
             detail = f"the KPI {kpi.name!r}: its SQL cannot be run: {reason_of(error)}"
             raise RejectedError(detail, "correct `sql` in headrace.toml") from None

@@ -1,11 +1,13 @@
 """The file of facts, KPIs and alerts: opened briefly by one writer, briefly by many readers, never by both at once.
 
 DuckDB lets either one process write or several read. So each side opens, does its work, closes, and who comes in
-between waits for milliseconds.
+between waits for milliseconds. Readers that follow each other closely could keep the writer out for ever; so it has a
+gate, a lock beside the file, that it closes while it writes or wants to, and that readers pass before they open.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -51,7 +53,7 @@ def open_for_writing(path: Path, seconds: float = WRITER_SECONDS) -> Iterator[Du
     :raises StoreError: When readers hold it for longer, or it cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _explained(path):
+    with _explained(path), _closed(path, seconds):
         db = _open(path, seconds, writing=True)
         try:
             yield db
@@ -101,21 +103,73 @@ def _open(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnection:
     while True:
         db = None
         try:
+            if not writing and not _is_passable(path):
+                raise _GateClosed
             db = duckdb.connect(str(path), read_only=not writing, config=dict(_WRITING if writing else _READING))
             # Wherever the machine stands, moments are shown and cut into days in UTC.
             db.execute("SET TimeZone = 'UTC'")
             return db
-        except duckdb.Error as error:
+        except (duckdb.Error, _GateClosed) as error:
             if db is not None:
                 db.close()
-            if not any(sign in str(error) for sign in _BUSY):
+            if isinstance(error, duckdb.Error) and not any(sign in str(error) for sign in _BUSY):
                 raise
             if time.monotonic() >= deadline:
-                found = _HOLDER.search(str(error))
-                holder = found[1] if found else "another part of this process"
-                detail = f"the store of KPIs {path} is held by {holder} for longer than {seconds:g} s"
-                raise StoreError(detail, "end that program: whoever reads the file opens it briefly") from None
+                raise _held(path, str(error), seconds) from None
         time.sleep(STEP_SECONDS)
+
+
+class _GateClosed(Exception):
+    def __str__(self) -> str:
+        return "its writer"
+
+
+def _held(path: Path, said: str, seconds: float) -> StoreError:
+    found = _HOLDER.search(said)
+    holder = found[1] if found else said if said == "its writer" else "another part of this process"
+    detail = f"the store of KPIs {path} is held by {holder} for longer than {seconds:g} s"
+    return StoreError(detail, "end that program: whoever uses the file opens it briefly")
+
+
+def _gate(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gate")
+
+
+@contextmanager
+def _closed(path: Path, seconds: float) -> Iterator[None]:
+    """Keep readers from opening the file; those that have it open keep it."""
+    import fcntl
+
+    deadline = time.monotonic() + seconds
+    descriptor = os.open(_gate(path), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # a reader is passing
+                if time.monotonic() >= deadline:
+                    raise _held(path, "", seconds) from None
+            time.sleep(STEP_SECONDS / 5)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_passable(path: Path) -> bool:
+    import fcntl
+
+    try:
+        descriptor = os.open(_gate(path), os.O_RDONLY)
+    except FileNotFoundError:  # a copy of the file, which nobody writes
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 @contextmanager

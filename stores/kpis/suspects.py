@@ -18,7 +18,7 @@ from events.clock import to_iso
 from events.kpis import FIELDS
 from stores.feedback_settings import FeedbackSettings, KpiSettings, Where, window_of
 from stores.kpis.conditions import column_of, predicate
-from stores.kpis.schema import LABELS, literal
+from stores.kpis.schema import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,6 +38,8 @@ Z = 1.645
 _QUALITY = {"bad", "good", "score", "value", "category", "stale"}
 _DISSATISFIED = "dissatisfied"
 _LONGEST = 200
+_BESIDE = 3_600_000
+"""Milliseconds of a metric that are shown before what is abnormal in it."""
 
 
 class Suspect(NamedTuple):
@@ -202,10 +204,9 @@ def _rows(alert: Alert, kpi: KpiSettings, begin: int, end: int) -> str:
 
 
 def _rows_of_metric(alert: Alert) -> str:
-    since = min(alert.since or alert.event_time, alert.event_time)
-    labels = "".join(f" AND {LABELS}[{literal(name)}] = {literal(value)}" for name, value in alert.group.items())
-    within = f"time >= {_shown(since - 3_600_000)} AND time <= {_shown(alert.event_time)}"
-    return f"SELECT * FROM points WHERE (series = {literal(alert.subject)} OR name = {literal(alert.subject)}){labels} AND {within} ORDER BY time"  # noqa: E501, S608  # one line; values are quoted
+    begin = min(alert.since or alert.event_time, alert.event_time) - _BESIDE
+    within = f"time >= {_shown(begin)} AND time <= {_shown(alert.event_time)}"
+    return f"SELECT * FROM points WHERE series = {literal(alert.subject)} AND {within} ORDER BY time"  # noqa: S608  # values are quoted
 
 
 def _moment(millis: int) -> str:

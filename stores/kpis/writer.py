@@ -194,7 +194,7 @@ class KpiWriter:
         """Compute KPIs in SQL, newest windows first; return and note what there was no time for."""
         if not windows:
             return set()
-        computed = self._analyst.compute(db, sorted(windows, key=lambda place: -place.start), seconds)
+        computed = self._analyst.compute(db, sorted(windows, key=lambda place: (-place.start, place)), seconds)
         done = [(place, values) for place, values in computed.items() if values is not None]
         if done:
             db.register("incoming", arrow.pending_table([place for place, _ in done]))

@@ -101,7 +101,7 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
         for mark in marks:
             key = mark.source, mark.partition
             self._marks[key] = furthest(mark, self._marks.get(key))
-        if not 0 <= self._rest_until - self._clock() <= _LONGEST_REST:
+        if not 0 < self._rest_until - self._clock() <= _LONGEST_REST:
             self.flush()
 
     @override

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from events.clock import to_iso
+from stores.lake.delta import check, relation, told
 from stores.lake.schema import PARTITION, schema
-from stores.lake.table import check, relation, told
 
 if TYPE_CHECKING:
     import duckdb

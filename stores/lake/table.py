@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import Any
 
 from events.errors import StoreError
+from stores.lake.delta import check, ranges, relation, told
 from stores.lake.rows import Row
 from stores.lake.schema import PARTITION, STATISTICS, schema
 from stores.lake.working import Place
-
-if TYPE_CHECKING:
-    import duckdb
 
 HOT_BYTES = 4 * 2**20
 """Size of files that commits write: a changed row costs the rewriting of the one it is in."""
@@ -35,7 +30,6 @@ _FEW = 4
 
 _CHECKPOINT = 50
 _ROWS = 10_000
-_EPOCH = date(1970, 1, 1)
 
 
 class LakeTable:
@@ -78,9 +72,9 @@ class LakeTable:
         from deltalake import write_deltalake
 
         source = pa.Table.from_pylist(list(rows), schema())
-        ranges = _ranges(before)
+        where = ranges(before)
         with told(self._folder):
-            if not ranges:
+            if not where:
                 properties = self._properties(offsets)
                 write_deltalake(self._table, source, mode="append", commit_properties=properties)
                 self._table.update_incremental()
@@ -88,7 +82,7 @@ class LakeTable:
             (
                 self._table.merge(
                     source,
-                    f"t.id = s.id AND ({' OR '.join(ranges)})",
+                    f"t.id = s.id AND ({' OR '.join(where)})",
                     source_alias="s",
                     target_alias="t",
                     commit_properties=self._properties(offsets),
@@ -105,7 +99,7 @@ class LakeTable:
         if not found:
             return
         source = pa.table({"id": pa.array(list(found), pa.string())})
-        matches = f"t.id = s.id AND ({' OR '.join(_ranges(found.values()))})"
+        matches = f"t.id = s.id AND ({' OR '.join(ranges(found.values()))})"
         with told(self._folder):
             merger = self._table.merge(source, matches, source_alias="s", target_alias="t")
             merger.when_matched_delete().execute()
@@ -117,13 +111,12 @@ class LakeTable:
 
         if not found:
             return []
-        ranges = _ranges(found.values())
         with duckdb.connect() as connection, told(self._folder):
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("wanted", pa.table({"id": pa.array(list(found), pa.string())}))
             relation(connection, self._table).create_view("lake")
             # Of ours are only names and times.
-            query = f"SELECT t.* FROM lake AS t SEMI JOIN wanted USING (id) WHERE {' OR '.join(ranges)}"  # noqa: S608
+            query = f"SELECT t.* FROM lake AS t SEMI JOIN wanted USING (id) WHERE {' OR '.join(ranges(found.values()))}"  # noqa: S608
             rows: list[Row] = connection.sql(query).to_arrow_table().to_pylist()
         return rows
 
@@ -144,3 +137,93 @@ class LakeTable:
             columns = "id, day - DATE '1970-01-01', epoch_us(begin), revision"
             relation(connection, self._table).create_view("lake")
             found = connection.execute(f"SELECT {columns} FROM lake WHERE {condition}")  # noqa: S608  # our own names
+            while rows := found.fetchmany(_ROWS):
+                for id_, day, begin, revision in rows:
+                    yield id_, Place(day, begin, revision)
+
+    def compact(self, enough: Callable[[], bool] = lambda: False) -> int:
+        """Make few files of many small ones, a commit for each day, those with the most first.
+
+        :arg enough: Asked before each further day whether to leave the rest for another time.
+        :returns: How many files are fewer.
+        """
+        before = len(self._table.file_uris())
+        small = self.small_files()
+        newest = max(small, default="")
+        for day in sorted(small, key=lambda day: (-small[day], day)):
+            if small[day] < _FEW:
+                break
+            with told(self._folder):
+                self._table.optimize.compact(
+                    partition_filters=[(PARTITION, "=", day)],
+                    target_size=HOT_BYTES if day == newest else SETTLED_BYTES,
+                )
+            if enough():
+                break
+        return before - len(self._table.file_uris())
+
+    def small_files(self) -> dict[str, int]:
+        """Return by day how many files it has of less than half the size that they should have."""
+        import pyarrow as pa
+
+        with told(self._folder):
+            actions = pa.table(self._table.get_add_actions(flatten=True))
+        days = [str(day) for day in actions.column(f"partition.{PARTITION}").to_pylist()]
+        sizes = actions.column("size_bytes").to_pylist()
+        newest = max(days, default="")
+        small = dict.fromkeys(days, 0)
+        for day, size in zip(days, sizes, strict=True):
+            small[day] += size < (HOT_BYTES if day == newest else SETTLED_BYTES) // 2
+        return small
+
+    def vacuum(self, *, everything: bool = False) -> int:
+        """Remove replaced files that are older than is kept; return how many.
+
+        :arg everything: However old they are, even if somebody is reading them, and what broken-off commits have left.
+        """
+        with told(self._folder):
+            removed = self._table.vacuum(
+                0 if everything else self._retain, dry_run=False, enforce_retention_duration=False, full=everything
+            )
+            # A checkpoint begins the log anew: what came before it can go.
+            self._table.create_checkpoint()
+            self._table.cleanup_metadata()
+        return len(removed)
+
+    def _opened(self) -> Any:
+        from deltalake import DeltaTable
+
+        wanted = {
+            "delta.checkpointInterval": str(_CHECKPOINT),
+            "delta.dataSkippingStatsColumns": STATISTICS,
+            # A tombstone outlives its file, or nobody would know any more that the file can go.
+            "delta.deletedFileRetentionDuration": f"interval {self._retain + 2} hours",
+            "delta.logRetentionDuration": "interval 1 hours",
+            "delta.targetFileSize": str(HOT_BYTES),
+        }
+        if not DeltaTable.is_deltatable(str(self._folder)):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if any(self._folder.iterdir()):
+                detail = f"the folder {self._folder} holds something else than a lake"
+                raise StoreError(detail, "choose another folder: lake.dir")
+            return DeltaTable.create(
+                str(self._folder), schema(), partition_by=[PARTITION], configuration=wanted, name="conversations"
+            )
+        table = DeltaTable(str(self._folder))
+        check(table, self._folder)
+        has = table.metadata().configuration
+        changed = {name: value for name, value in wanted.items() if has.get(name) != value}
+        if changed:
+            table.alter.set_table_properties(changed)
+        return table
+
+    def _properties(self, offsets: Mapping[str, int]) -> Any:
+        from deltalake import CommitProperties, Transaction
+
+        # An offset that has been reached is not taken back, whatever is read again.
+        ahead = {
+            name: offset
+            for name, offset in sorted(offsets.items())
+            if (reached := self.offset(name)) is None or offset > reached
+        }
+        return CommitProperties(app_transactions=[Transaction(name, offset) for name, offset in ahead.items()])

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from tests.integration.dialogues import BEGIN, MODELS, PACE, PERSONS, SPREAD, STRIDE
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-WINDOWS = {"10m": (10 * MINUTE, 10 * MINUTE), "1h/15m": (HOUR, 15 * MINUTE), "1d": (DAY, DAY)}
+WINDOWS = {"10m": (10 * MINUTE, 10 * MINUTE), "1h/30m": (HOUR, 30 * MINUTE), "1d": (DAY, DAY)}
 """Sizes and steps by name, in milliseconds."""
 SESSION, GAP = "session:2m", 2 * MINUTE
-GROUPINGS: tuple[tuple[str, ...], ...] = ((), ("topic",), ("model",), ("application",), ("application", "topic"))
+GROUPINGS: tuple[tuple[str, ...], ...] = ((), ("topic",), ("model",), ("application", "topic"))
 
 
 class Kpi(NamedTuple):

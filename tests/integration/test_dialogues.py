@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from tests.integration.dialogues_oracle import GROUPINGS, QUANTILES, SESSION, WI
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 APPEND = 5_000
-SECONDS = 280
+SECONDS = 540
 ERROR = 0.005
 """Relative error that a quantile may have."""
 
@@ -73,6 +74,7 @@ def place_of(value: StoredValue) -> Place:
     return value.kpi, value.window, value.start, value.end, value.group
 
 
+@pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.realdata("multiwoz")
 def test_every_kpi_of_real_dialogues_is_what_sql_says_of_their_files(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,12 +99,14 @@ def test_every_kpi_of_real_dialogues_is_what_sql_says_of_their_files(
     assert reader.late() == []
     found = {place_of(value): (value.value, value.count) for value in reader.values()}
     wanted = dict(expected(rated, plain))
-    assert len(wanted) > 200_000
+    assert len(wanted) > 150_000
     assert found.keys() == wanted.keys()
     for place, (value, count) in wanted.items():
         got, of = found[place]
         assert of == count, place
-        assert got == pytest.approx(value, rel=ERROR if place[0] in QUANTILES else 1e-12, abs=1e-9), place
+        assert got is not None, place
+        error = ERROR if place[0] in QUANTILES else 1e-12
+        assert math.isclose(got, value, rel_tol=error, abs_tol=1e-9), (place, got, value)
 
 
 @pytest.mark.realdata("uss_satisfaction")

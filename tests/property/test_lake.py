@@ -143,7 +143,7 @@ def _broken(
 
 
 @given(st.lists(said, min_size=2, max_size=2))
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_the_file_keeps_the_event_that_stands_over_the_other(pair: list[Said]) -> None:
     import msgspec
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.kpis import Fact, FactChange, FactValue, Frontier, KpiValue
+from operators.buckets import SLICES
 from operators.feedback.combine import Combiner
 from operators.feedback.rules import KpiRule, Limits, WindowRule
 from operators.feedback.sketches import ERROR
-from operators.feedback.windows import SLICES, WindowBucket, to_buckets
+from operators.feedback.windows import WindowBucket, to_buckets
 from tests.property.kpi_oracle import CONDITIONS, Key, Oracle, Row
 
+X = TypeVar("X")
 SECOND = 1000
 WINDOWS = (
     WindowRule("10s", 10 * SECOND, 10 * SECOND),
@@ -161,7 +163,6 @@ class Cluster:
             take_turns(cut) for cut in (self._way.epochs, self._way.batches, self._way.restarts)
         )
         watermark: int | None = None
-        newest: dict[int, int] = {}
         at = 0
         while at < len(changes):
             epoch = changes[at : at + next(sizes)]
@@ -172,7 +173,7 @@ class Cluster:
             # No change that is still to come has an older watermark: this is what a frontier says.
             watermark = min((change.watermark for change in changes[at:]), default=None)
             if watermark is not None:
-                self._send(0, [Frontier(watermark, turn) for turn in range(0, SLICES)])
+                self._send(0, [Frontier(watermark, turn) for turn in range(SLICES)])
 
     def _epoch(self, changes: Sequence[FactChange], batches: Iterator[int]) -> None:
         count = self._way.workers
@@ -188,7 +189,7 @@ class Cluster:
             if bucket not in self._buckets:
                 self._buckets[bucket] = WindowBucket(self._combiners[0].plan, self._limits, self._drop)
             # What crosses to another worker is pickled.
-            self._store(self._buckets[bucket].take(pickle.loads(pickle.dumps(sent)) if worker else sent))
+            self._store(self._buckets[bucket].take(copied(sent) if worker else sent))
 
     def _store(self, values: Sequence[KpiValue]) -> None:
         assert len({(value.series, value.start) for value in values}) == len(values), "a window was told twice at once"
@@ -203,12 +204,18 @@ class Cluster:
 
     def _restart(self) -> None:
         for key, bucket in self._buckets.items():
-            state = pickle.loads(pickle.dumps(bucket.snapshot()))
+            state = copied(bucket.snapshot())
             self._buckets[key] = WindowBucket(self._combiners[0].plan, self._limits, self._drop)
             self._buckets[key].resume(state)
 
     def _drop(self, count: int) -> None:
         self.dropped += count
+
+
+def copied(value: X) -> X:
+    """Return `value` as another process has it."""
+    there: X = pickle.loads(pickle.dumps(value))  # noqa: S301  # written by the test itself
+    return there
 
 
 def _worker(change: FactChange, count: int) -> int:
@@ -241,7 +248,7 @@ def test_kpis_equal_one_query_over_all_changes(
     kpis: list[KpiRule],
     limit: Limits,
     way: Way,
-    keep_times: bool,  # noqa: FBT001
+    keep_times: bool,
 ) -> None:
     changes = changes_of(history, keep_times=keep_times)
     cluster = Cluster(kpis, limit, way)

@@ -255,7 +255,11 @@ def test_the_usual_form_of_a_moment_says_the_same_as_any_other(text: str) -> Non
 
 
 _LEAVES = (
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.just(10**400)
+    | st.floats(allow_nan=False, allow_infinity=False)
 ) | st.sampled_from(
     [
         "",

@@ -1,0 +1,66 @@
+"""Facts, values and stores for the tests of the store of KPIs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from events.alerts import Alert
+from events.kpis import Fact, FactChange, FactKind, KpiValue
+from events.log import Mark
+from stores.kpis.intake import KpiIntake
+from stores.kpis.reader import KpiReader
+from stores.settings import Settings, load
+
+BEGIN = 1_767_225_600_000
+"""2026-01-01T00:00:00Z."""
+MINUTE = 60_000
+
+
+class Store:
+    """One store, opened and closed again as a flow does.
+
+    :arg kpis: KPIs of the settings, beside those that are built in.
+    """
+
+    def __init__(self, folder: Path, **feedback: Any) -> None:
+        self.settings: Settings = load(data_dir=folder, feedback={"streams": [{"name": "chat"}], **feedback})
+        self.now = BEGIN
+        self.told: list[Alert] = []
+        self.intake = self.open()
+        self.reader = KpiReader(self.settings.kpis_path)
+
+    def open(self, tell: Callable[[Alert], None] | None = None) -> KpiIntake:
+        """Open the intake anew, whatever it had not committed being lost."""
+        if hasattr(self, "intake"):
+            self.intake.close()
+        self.intake = KpiIntake(self.settings, lambda: self.now, tell or self.told.append)
+        return self.intake
+
+    def commit(self, *items: Any, offset: int | None = None, caught_up: bool = False) -> None:
+        """Write items and close the epoch, at `offset` of the only partition, if any is given."""
+        self.now += 1000
+        self.intake.write(items)
+        marks = [] if offset is None else [Mark("chat", "0", offset, BEGIN + offset, self.now, caught_up)]
+        self.intake.close_epoch(marks)
+
+
+def new(fact: Fact, watermark: int = 0) -> FactChange:
+    """Return the change that brings a fact."""
+    return FactChange(None, fact, watermark or fact.time)
+
+
+def fact(kind: FactKind, id_: str, time: int, **fields: Any) -> Fact:
+    """Return a fact."""
+    return Fact(kind, id_, time, fields)
+
+
+def answer(id_: str, time: int, **fields: Any) -> Fact:
+    """Return an answer of a conversation of its own."""
+    return fact("answers", f"{id_}/a", time, **{"conversation": id_, "turn": "a", **fields})
+
+
+def value(start: int, number: float | None, *, count: int = 1, late: int = 0, **group: str) -> KpiValue:
+    """Return a value of the KPI `answers` in a window of a minute."""
+    return KpiValue("answers", "1m", start, start + MINUTE, tuple(group.items()), number, count, late)

@@ -31,7 +31,7 @@ from stores.dead_letters import DeadLetters
 from stores.lake.choose import open_lake
 from stores.lake.intake import LakeIntake
 from stores.lake.rows import check_event
-from stores.lake.working import read_working
+from stores.lake.working_size import read_working
 from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings

@@ -9,7 +9,7 @@ import msgspec
 from events.clock import to_iso
 from stores.lake.choose import open_lake_reader
 from stores.lake.reader import LakeSize
-from stores.lake.working import WorkingSize, read_working
+from stores.lake.working_size import WorkingSize, read_working
 from stores.settings import Settings
 
 

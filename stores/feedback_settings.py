@@ -374,6 +374,6 @@ class LakeSettings(Section):
     )
     compact_every: int = Field(60, ge=1, description="commits between two compactions")
     retain_hours: float = Field(
-        168, ge=0, le=87_840, allow_inf_nan=False, description="how long replaced files are kept for readers"
+        24, ge=0, le=87_840, allow_inf_nan=False, description="how long replaced files are kept for readers"
     )
     batch_size: int = Field(1000, ge=1, le=100_000, description="events that are taken in at once")

@@ -9,6 +9,7 @@ import typer
 
 from events.changes import position_text
 from events.clock import system_clock, to_iso
+from serving.printable import counted
 from stores.settings import load
 
 
@@ -114,12 +115,16 @@ def _print_tables(seen: dict[str, Any], data: str) -> None:
 
 
 def _feedback(counts: dict[str, int], too_late: int) -> str:
-    facts = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if kind not in {"kpis", "alerts"} and count)
-    standing = (
-        f"[yellow]{counts['alerts']} alerts stand: `headrace alerts`[/]" if counts["alerts"] else "no alert stands"
+    facts = ", ".join(
+        counted(count, kind.removesuffix("s"), kind)
+        for kind, count in counts.items()
+        if kind not in {"kpis", "alerts"} and count
     )
-    late = f"; [yellow]{too_late:,} events came after the horizon[/]" if too_late else ""
-    return f"feedback: {facts or 'no facts'}; {counts['kpis']:,} values of KPIs; {standing}{late}"
+    stand = counted(counts["alerts"], "alert stands", "alerts stand")
+    standing = f"[yellow]{stand}: `headrace alerts`[/]" if counts["alerts"] else "no alert stands"
+    late = f"; [yellow]{counted(too_late, 'event', 'events')} came after the horizon[/]" if too_late else ""
+    values = counted(counts["kpis"], "value of a KPI", "values of KPIs")
+    return f"feedback: {facts or 'no facts'}; {values}; {standing}{late}"
 
 
 def settings() -> None:

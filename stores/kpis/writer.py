@@ -21,7 +21,8 @@ from stores.feedback_settings import FeedbackSettings
 from stores.kpis import arrow, schema
 from stores.kpis.analyst import Analyst, SqlWindow
 from stores.kpis.file import check, open_for_writing
-from stores.kpis.suspects import explained
+from stores.kpis.standing import put_alerts, stored_alerts
+from stores.kpis.upsert import insert, replace
 from stores.lock import WriterLock
 from stores.rows.change_intake import applied_after
 
@@ -118,9 +119,9 @@ class KpiWriter:
                 self._put_facts(db, kind, facts, batch.oldest)
             self._put_values(db, list(batch.values.values()), now)
             left = self._compute(db, self.pending | batch.windows, sql_seconds, now)
-            alerts = self._put_alerts(db, batch, now)
+            alerts = put_alerts(db, list(batch.alerts.values()), batch.told, self._settings, now)
             if batch.late:
-                _replace(db, "too_late", arrow.late_table(list(batch.late.values())), "id")
+                replace(db, "too_late", arrow.late_table(list(batch.late.values())), "id")
             if retain and frontier is not None:
                 self._retain(db, frontier)
             self._put_applied(db, [mark for key, mark in applied.items() if mark is not self.applied.get(key)])
@@ -163,7 +164,7 @@ class KpiWriter:
             self.applied[mark.source, mark.partition] = mark
         waiting = db.execute("SELECT kpi, windows, epoch_ms(start) FROM pending").fetchall()
         self.pending = {place for place in (SqlWindow(*row) for row in waiting) if self._analyst.knows(place)}
-        self.untold = [alert for alert, _, told in _alerts(db, None).values() if not told]
+        self.untold = [alert for alert, _, told in stored_alerts(db, None).values() if not told]
 
     def _put_facts(self, db: DuckDBPyConnection, kind: str, facts: dict[str, Fact | None], oldest: int) -> None:
         # Whatever stands in the store under these ids has come within the horizon of what changes it: older parts of
@@ -176,7 +177,7 @@ class KpiWriter:
         )
         there = [fact for fact in facts.values() if fact is not None]
         if there:
-            _insert(db, kind, arrow.facts_table(kind, there))
+            insert(db, kind, arrow.facts_table(kind, there))
 
     def _put_values(self, db: DuckDBPyConnection, values: Sequence[KpiValue], now: int) -> None:
         if not values:
@@ -186,7 +187,7 @@ class KpiWriter:
             AND v.start >= (SELECT min(start) FROM incoming) AND v.start <= (SELECT max(start) FROM incoming)""")
         there = [value for value in values if value.count > 0]
         if there:
-            _insert(db, "kpi_values", arrow.values_table(there, now))
+            insert(db, "kpi_values", arrow.values_table(there, now))
 
     def _compute(
         self, db: DuckDBPyConnection, windows: Collection[SqlWindow], seconds: float, now: int
@@ -202,45 +203,13 @@ class KpiWriter:
                 WHERE v.kpi = i.kpi AND v.windows = i.windows AND v.start = i.start""")
             values = [value for _, found in done for value in found]
             if values:
-                _insert(db, "kpi_values", arrow.values_table(values, now))
+                insert(db, "kpi_values", arrow.values_table(values, now))
         left = set(windows) - computed.keys()
         if left or self.pending:
             db.execute("DELETE FROM pending")
         if left:
-            _insert(db, "pending", arrow.pending_table(list(left)))
+            insert(db, "pending", arrow.pending_table(list(left)))
         return left
-
-    def _put_alerts(self, db: DuckDBPyConnection, batch: Batch, now: int) -> list[Alert]:
-        if batch.told:
-            db.register("incoming", arrow.ids(batch.told))
-            db.execute("UPDATE alerts SET told = true WHERE id IN (SELECT id FROM incoming)")
-        if not batch.alerts:
-            return []
-        standing = _alerts(db, batch.alerts)
-        rows: list[tuple[Alert, int, bool]] = []
-        telling: list[Alert] = []
-        for alert in batch.alerts.values():
-            before, raised_at, told = standing.get(alert.id, (None, now, False))
-            if before is not None and before.state == alert.state:
-                known = before if before.documents else self._explained(db, alert)
-                if known.documents != before.documents:
-                    rows.append((known, raised_at, told))
-                if not told:
-                    telling.append(known)
-                continue
-            after = self._explained(db, alert)
-            if before is not None:
-                after = msgspec.structs.replace(
-                    after, documents=after.documents or before.documents, rows=after.rows or before.rows
-                )
-            rows.append((after, raised_at, False))
-            telling.append(after)
-        if rows:
-            _replace(db, "alerts", arrow.alerts_table(rows, now), "id")
-        return telling
-
-    def _explained(self, db: DuckDBPyConnection, alert: Alert) -> Alert:
-        return explained(db, alert, self._settings) if alert.state == "raised" else alert
 
     def _put_applied(self, db: DuckDBPyConnection, marks: Sequence[Applied]) -> None:
         if not marks:
@@ -252,7 +221,7 @@ class KpiWriter:
         }
         for name in ("partition", "event_time", "read_at", "caught_up", "applied_at"):
             columns[name] = [getattr(mark, name) for mark in marks]
-        _replace(db, "applied", arrow.applied_table(columns), "stream", "partition")
+        replace(db, "applied", arrow.applied_table(columns), "stream", "partition")
 
     def _retain(self, db: DuckDBPyConnection, frontier: int) -> None:
         facts = frontier - round(self._settings.facts_days * _DAY)
@@ -265,32 +234,3 @@ class KpiWriter:
                     WHERE {column} < make_timestamptz(?) LIMIT {RETAIN_ROWS})""",  # noqa: S608  # names of ours
                 [before * 1000],
             )
-
-
-def _insert(db: DuckDBPyConnection, table: str, rows: Any) -> None:
-    db.register("incoming", rows)
-    db.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608  # one of our tables
-
-
-def _replace(db: DuckDBPyConnection, table: str, rows: Any, *key: str) -> None:
-    db.register("incoming", rows)
-    same = " AND ".join(f"{table}.{column} = incoming.{column}" for column in key)
-    db.execute(f"DELETE FROM {table} USING incoming WHERE {same}")  # noqa: S608  # one of our tables
-    db.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608  # one of our tables
-
-
-def _alerts(db: DuckDBPyConnection, ids: Iterable[str] | None) -> dict[str, tuple[Alert, int, bool]]:
-    """Return alerts, with when they were raised first and whether they have been told; of these ids, or all untold."""
-    from stores.kpis.reader import ALERT_COLUMNS, alert_of
-
-    if ids is None:
-        condition = "NOT told"
-    else:
-        db.register("incoming", arrow.ids(ids))
-        condition = "id IN (SELECT id FROM incoming)"
-    query = f"SELECT told, {ALERT_COLUMNS} FROM alerts WHERE {condition} ORDER BY event_time, id"  # noqa: S608  # columns of ours
-    found: dict[str, tuple[Alert, int, bool]] = {}
-    for told, *row in db.execute(query).fetchall():
-        stored = alert_of(tuple(row))
-        found[stored.alert.id] = stored.alert, stored.raised_at, told
-    return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,9 +21,9 @@ from events.errors import StoreError
 from events.feedback import Comment, Rating, Said, ShownContext, Turn, rank
 from events.log import Applied
 from stores.lock import WriterLock
-from stores.rows.base import applied_fact, applied_of
+from stores.rows.base import APPLIED, applied_fact, applied_of
 from stores.rows.sqlite import facts
-from stores.rows.sqlite_file import check, open_for_reading, open_for_writing
+from stores.rows.sqlite_file import open_for_writing
 from stores.rows.sqlite_schema import Layout
 
 _KINDS: tuple[type[Turn | Rating | Comment | ShownContext], ...] = (Turn, Rating, Comment, ShownContext)
@@ -230,11 +230,11 @@ class Conversations:
 
     def note_applied(self, marks: Iterable[Applied]) -> None:
         """Note how far partitions have been taken in."""
-        self.note(_APPLIED, dict(map(applied_fact, marks)))
+        self.note(APPLIED, dict(map(applied_fact, marks)))
 
     def applied(self) -> list[Applied]:
         """Return how far each partition has been taken in."""
-        return applied_of(self.facts(_APPLIED))
+        return applied_of(self.facts(APPLIED))
 
     def identity(self) -> str:
         """Return what tells this file from another one in its place."""
@@ -253,7 +253,6 @@ class Conversations:
         return {row[1]: _kept(row) for row in self._db.execute(query, (_json(ids),))}
 
 
-_APPLIED = "applied"
 _KEPT = "number, id, newest IS NOT NULL OR day IS NULL, day, begin, revision"
 
 
@@ -278,30 +277,3 @@ def explained(path: Path) -> Iterator[None]:
         if type(error) is sqlite3.DatabaseError:
             hint = "the file is damaged or of another kind: move it aside with the flow's recovery folder"
         raise StoreError(detail, hint) from error
-
-
-class WorkingSize(msgspec.Struct, frozen=True):
-    """What the working state holds.
-
-    :arg kept: Conversations whose events it has.
-    :arg waiting: Of these, those of which no turn has come yet.
-    :arg dirty: Of these, those whose rows have to be written.
-    """
-
-    kept: int = 0
-    waiting: int = 0
-    dirty: int = 0
-    applied: tuple[Applied, ...] = ()
-
-
-def read_working(path: Path) -> WorkingSize:
-    """Return what the working state holds, whoever writes it; an absent one is empty."""
-    if not path.exists():
-        return WorkingSize()
-    query = """SELECT count(*), count(*) FILTER (WHERE day IS NULL), count(*) FILTER (WHERE dirty = 1)
-        FROM conversations WHERE newest IS NOT NULL"""
-    with explained(path), closing(open_for_reading(path)) as db:
-        if not check(db, path, LAYOUT):
-            return WorkingSize()
-        [(kept, waiting, dirty)] = db.execute(query)
-        return WorkingSize(kept, waiting, dirty, tuple(applied_of(facts(db, _APPLIED))))

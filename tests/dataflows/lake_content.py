@@ -18,7 +18,7 @@ from events.feedback import Comment, FeedbackEvent, Point, Rating, Said, ShownCo
 from events.log import LogRecord
 from operators.feedback.own import to_json
 from stores.lake.reader import LakeReader
-from stores.lake.working import read_working
+from stores.lake.working_size import read_working
 from stores.log.files import FileLog
 from stores.settings import Settings, load
 

@@ -1,4 +1,4 @@
-"""KPIs in SQL: an analyst's SELECT over the facts of a window, right after each commit, and harmless whatever it says."""
+"""KPIs in SQL: an analyst's SELECT over the facts of a window, right after each commit, harmless whatever it says."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_a_kpi_without_windows_and_groupings_takes_the_common_ones_that_its_fact
 
 
 def test_conditions_are_read_in_all_their_forms() -> None:
-    where = {"topic": "refund", "model": ("a", "b"), "latency": {"above": 100, "known": True}, "bad": False}
+    where: dict[str, Any] = {"topic": "refund", "model": ("a", "b"), "latency": {"above": 100, "known": True}, "bad": False}
     assert conditions(where, "here") == (
         Condition("topic", "is", ("refund",)),
         Condition("model", "is", ("a", "b")),

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from events.errors import RejectedError
 from events.feedback import Turn
 from events.log import LogRecord
-from fixtures.broken_feedback import AHEAD, LIMIT, NOW, Case, cases
+from fixtures.broken_feedback import AHEAD, LIMIT, NOW, Case, cases, files
+from fixtures.stream import file_name
 from operators.feedback.decode import Decoder
+from stores.log.files import FileLog
 
 
 def decoder() -> Decoder:
@@ -47,3 +51,14 @@ def test_an_erased_record_and_one_that_the_log_could_not_read_are_told_apart() -
     assert decoder().decode(LogRecord("feedback", 0, 0, NOW, None, None, {"headrace-erased": "1"})) == ()
     with pytest.raises(RejectedError, match="torn"):
         decoder().decode(LogRecord("feedback", 0, 0, NOW, None, b"{", {"headrace-broken": "a torn line"}))
+
+
+def test_the_stream_holds_all_of_them_as_the_log_reads_them(tmp_path: Path) -> None:
+    folder = tmp_path / "feedback-broken"
+    folder.mkdir()
+    for partition, raw in files().items():
+        (folder / file_name(partition)).write_bytes(raw)
+    log = FileLog(tmp_path)
+    found = [one for partition in files() for one in log.read("feedback-broken", partition, 0, 1_000)[0]]
+    read = {(one.key or b"").decode(): (one.value, one.event_time) for one in found}
+    assert read == {case.name: (case.value, case.time) for case in cases()}

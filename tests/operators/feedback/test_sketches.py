@@ -42,7 +42,9 @@ def test_ties_go_to_the_even_unit() -> None:
 
 
 def test_what_no_sum_can_hold_does_not_count() -> None:
-    assert [number_of(value) for value in (math.nan, math.inf, -math.inf, 1e15 + 1, 10**400, "1", None, (1,))] == [None] * 8
+    assert [number_of(value) for value in (math.nan, math.inf, -math.inf, 1e15 + 1, 10**400, "1", None, (1,))] == [
+        None
+    ] * 8
     assert [number_of(value) for value in (1e15, -(10**15), True, 0)] == [1e15, -(10**15), True, 0]
 
 
@@ -97,7 +99,7 @@ def test_nothing_has_no_quantile() -> None:
 def test_equal_values_have_one_hash_and_others_have_others() -> None:
     assert hash_of(1) == hash_of(1.0) == hash_of(10**0)
     assert hash_of(0.0) == hash_of(-0.0)
-    different = ["1", 1, True, "true", "s1", "n1", 1.5, False, 0, "", "\ud800", 10**20, math.inf]
+    different: list[str | float] = ["1", 1, True, "true", "s1", "n1", 1.5, False, 0, "", "\ud800", 10**20, math.inf]
     assert len({hash_of(value) for value in different}) == len(different)
     # Written down once: another hash would count everybody twice after an upgrade.
     assert hash_of("person") == 0x1D6B418EC4FD6E2B

@@ -1,0 +1,41 @@
+"""How much the working state of the lake holds, and how far it has taken in its streams: read whoever writes it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from events.log import Applied
+from stores.lake.working import LAYOUT, explained
+from stores.rows.base import APPLIED, applied_of
+from stores.rows.sqlite import facts
+from stores.rows.sqlite_file import check, open_for_reading
+
+
+class WorkingSize(msgspec.Struct, frozen=True):
+    """What the working state holds.
+
+    :arg kept: Conversations whose events it has.
+    :arg waiting: Of these, those of which no turn has come yet.
+    :arg dirty: Of these, those whose rows have to be written.
+    """
+
+    kept: int = 0
+    waiting: int = 0
+    dirty: int = 0
+    applied: tuple[Applied, ...] = ()
+
+
+def read_working(path: Path) -> WorkingSize:
+    """Return what the working state holds, whoever writes it; an absent one is empty."""
+    if not path.exists():
+        return WorkingSize()
+    query = """SELECT count(*), count(*) FILTER (WHERE day IS NULL), count(*) FILTER (WHERE dirty = 1)
+        FROM conversations WHERE newest IS NOT NULL"""
+    with explained(path), closing(open_for_reading(path)) as db:
+        if not check(db, path, LAYOUT):
+            return WorkingSize()
+        [(kept, waiting, dirty)] = db.execute(query)
+        return WorkingSize(kept, waiting, dirty, tuple(applied_of(facts(db, APPLIED))))

@@ -11,14 +11,22 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from events.clock import to_millis
+from operators.feedback.anomaly import Anomaly
+from operators.feedback.detectors import Memory, Sample
+from operators.feedback.rules import AlertRule
 
+SENSITIVITY = 12.0
+"""Of the detector here; the threshold that the scorer finds should be near it."""
+COOL_DOWN = 144
+"""Rows of five minutes: twelve hours."""
 PROBATION_SHARE = 0.15
 PROBATION_OF = 5_000
 """The probation is a share of the rows, of so many at most."""
@@ -75,7 +83,7 @@ class Score(msgspec.Struct, frozen=True):
     false: int
 
 
-Detector = Callable[[Series], Sequence[float]]
+Detector = Callable[[Series], Iterable[float]]
 """Returns a score for each row, from its past and itself alone."""
 
 
@@ -206,3 +214,25 @@ def fixed_threshold(series: Series) -> Iterator[float]:
     middle, width = begin[len(begin) // 2], (begin[-1] - begin[0]) or 1.0
     for value in series.values:
         yield abs(value - middle) / width
+
+
+def anomaly(series: Series) -> Iterator[float]:
+    """Score by the deviations of the flow's own detector, row by row; it is told that a day may be a season."""
+    detector = Anomaly(AlertRule("nab", "anomaly", season=86_400_000, sensitivity=SENSITIVITY))
+    memory: Memory = ()
+    for time, value in zip(series.times, series.values, strict=True):
+        sample = Sample(time, time + 1, value)
+        yield abs(detector.look(memory, sample).deviation)
+        memory = detector.learn(memory, sample)
+
+
+def cooled(scores: Iterable[float], rows: int = COOL_DOWN) -> Iterator[float]:
+    """Keep of scores those that are the highest of their last `rows`, the others become 0: one alert an episode."""
+    before: deque[tuple[int, float]] = deque()
+    for row, value in enumerate(scores):
+        while before and before[0][0] < row - rows:
+            before.popleft()
+        yield value if not before or value > before[0][1] else 0.0
+        while before and before[-1][1] <= value:
+            before.pop()
+        before.append((row, value))

@@ -32,24 +32,25 @@ def overview(kpis: Kpis, window: str, last: int) -> RenderableType:
     found = kpis.overview(window, last)
     if not found:
         return Text(EMPTY)
-    room = max(8, console_of_terminal().width - 66)
-    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("KPI", "window", "begins (UTC)"):
-        drawn.add_column(column, no_wrap=True)
-    drawn.add_column("value", justify="right", no_wrap=True)
-    drawn.add_column("", no_wrap=True, ratio=1)
-    drawn.add_column("", no_wrap=True)
-    for series in found:
-        newest = series.newest
-        group = "".join(f" {value or '(unknown)'}" for _, value in newest.group)
-        drawn.add_row(
-            _short(newest.kpi + group, 26),
-            newest.window,
-            moment(newest.start)[5:16],
+    rows = [
+        [
+            _short(series.newest.kpi + _group(series.newest), 20),
+            series.newest.window,
+            moment(series.newest.start)[5:16],
             _valued(kpis, series),
-            sparkline(series.past, min(room, last)),
-            _STAGES[newest.stage],
-        )
+            _STAGES[series.newest.stage],
+        ]
+        for series in found
+    ]
+    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    head = ["KPI", "window", "begins", "value"]
+    for column in head:
+        drawn.add_column(column, no_wrap=True, justify="right" if column == "value" else "left")
+    drawn.add_column("", no_wrap=True)
+    drawn.add_column("", no_wrap=True)
+    room = _room([head, *rows])
+    for series, row in zip(found, rows, strict=True):
+        drawn.add_row(*row[:-1], sparkline(series.past, min(room, last)), row[-1])
     return drawn
 
 
@@ -62,7 +63,6 @@ def groups(kpis: Kpis, found: list[Series]) -> RenderableType:
     if not found:
         return Text("no values in these windows")
     fields = [field for field, _ in found[0].newest.group]
-    room = max(8, console_of_terminal().width - 58 - 8 * (len(fields) - 1))
     drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for field in fields:
         drawn.add_column(_short(field), no_wrap=True)
@@ -70,16 +70,19 @@ def groups(kpis: Kpis, found: list[Series]) -> RenderableType:
         drawn.add_column(column, justify="right", no_wrap=True)
     drawn.add_column("", no_wrap=True)
     drawn.add_column("", no_wrap=True)
-    for series in found:
-        newest = series.newest
-        drawn.add_row(
-            *(_short(value or "(unknown)", 24) for _, value in newest.group),
+    rows = [
+        [
+            *(_short(value or "(unknown)", 24) for _, value in series.newest.group),
             _valued(kpis, series),
-            f"{newest.count:,}",
-            f"{newest.late:,}" if newest.late else "",
-            sparkline(series.past, room),
-            _STAGES[newest.stage],
-        )
+            f"{series.newest.count:,}",
+            f"{series.newest.late:,}" if series.newest.late else "",
+            _STAGES[series.newest.stage],
+        ]
+        for series in found
+    ]
+    room = _room([[*fields, "value", "count", "late"], *rows])
+    for series, row in zip(found, rows, strict=True):
+        drawn.add_row(*row[:-1], sparkline(series.past, room), row[-1])
     newest = found[0].newest
     head = f"[bold]{_short(newest.kpi)}[/] in windows of {newest.window}, the newest of {moment(newest.start)} UTC"
     return Group(Text.from_markup(head), drawn)
@@ -118,6 +121,20 @@ def windows(kpis: Kpis, values: list[StoredValue]) -> RenderableType:
     named = [Text(f"  “{printable(texts[id_])[:200]}”") for id_ in newest.examples if id_ in texts]
     heading = [Text.from_markup("[bold]of the newest window[/]")] if named else []
     return Group(Text.from_markup(head), drawn, *heading, *named)
+
+
+def _room(rows: list[list[str]]) -> int:
+    """Return how many columns of the terminal are left beside these cells, each with its margin."""
+    from itertools import zip_longest
+
+    from rich.text import Text
+
+    widths = [max(Text.from_markup(cell).cell_len for cell in cells) for cells in zip_longest(*rows, fillvalue="")]
+    return max(8, console_of_terminal().width - sum(widths) - 2 * (len(widths) + 1))
+
+
+def _group(value: StoredValue) -> str:
+    return "".join(f" {text or '(unknown)'}" for _, text in value.group)
 
 
 def _valued(kpis: Kpis, series: Series) -> str:

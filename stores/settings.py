@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from events.errors import SettingsError
+from stores.export_settings import ExportSettings
 from stores.feedback_settings import FeedbackSettings, LakeSettings
 from stores.profile_settings import ProfilesSettings
 from stores.sections import (
@@ -202,6 +203,7 @@ class Settings(BaseSettings):
     profiles: ProfilesSettings = ProfilesSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     lake: LakeSettings = LakeSettings()
+    export: ExportSettings = ExportSettings()
 
     @property
     def log_dir(self) -> Path:

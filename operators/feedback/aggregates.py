@@ -25,7 +25,7 @@ State: TypeAlias = "Any"
 class Aggregate(ABC):
     """One KPI's arithmetic. Stateless: states are handed in.
 
-    :arg plain: Whether states are numbers, which nothing can change.
+    :arg plain: Whether states are numbers, and merging is adding; such a one names no examples.
     """
 
     plain: ClassVar[bool] = False

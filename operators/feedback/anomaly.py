@@ -26,7 +26,7 @@ SEASON_RATE = 0.03
 RUNNING_RATE = 0.1
 FARTHEST_KEPT = 0.999
 """Part of the farthest deviation that is left after one more value."""
-FARTHER = 1.5
+FARTHER = 1.1
 """How many times as far as the farthest of the recent ones a deviation has to be to be abnormal."""
 CLIP = 3.0
 """Spreads beyond which a deviation teaches no more."""
@@ -167,9 +167,7 @@ class Anomaly(Detector):
             spread = known.by_season
         return level, max(TO_SIGMA * spread, floor_of(level, sample))
 
-    def _learn_part(
-        self, parts: Parts, sample: Sample, limit: float, otherwise: float
-    ) -> tuple[Parts, float]:
+    def _learn_part(self, parts: Parts, sample: Sample, limit: float, otherwise: float) -> tuple[Parts, float]:
         """Return the parts of the season after one more value, and how wrong they were; `otherwise` without any."""
         if not self._season:
             return (), otherwise

@@ -153,7 +153,7 @@ class _Batch:
             if not touched:
                 continue
             group, start = place
-            if lane.end_of(start) <= watermark - limits.horizon:
+            if start + lane.span <= watermark - limits.horizon:
                 self.dropped += 1
                 continue
             cell = _cell(self._windows, (lane.index, group, start), watermark)
@@ -171,22 +171,31 @@ class _Batch:
             index, group, start = place
             if tallies := _tallies(lanes[index], cell):
                 deltas[place] = Delta(index, group, start, cell.watermark, tallies)
-        for (index, group, pane), cell in self._panes.items():
+        for place, cell in self._panes.items():
+            index, group, pane = place
             lane = lanes[index]
             if tallies := _tallies(lane, cell):
-                for start in starts_of(lane.window, pane):
-                    place = (index, group, start)
-                    # Windows of one pane share what has been counted: whoever keeps it makes a copy.
+                # Windows of one pane share what has been counted: whoever keeps it makes a copy.
+                for start in starts_of(lane.window, pane) if lane.slides else (pane,):
                     delta = Delta(index, group, start, cell.watermark, tallies)
-                    deltas[place] = merged(lane, deltas[place], delta) if place in deltas else delta
+                    at = (index, group, start)
+                    deltas[at] = merged(lane, deltas[at], delta) if at in deltas else delta
         return list(deltas.values())
 
 
 def _tallies(lane: Lane, cell: _Cell) -> list[Tally | None] | None:
     """Return what a cell changes of each KPI; None if it changes nothing."""
+    plus, minus, late = cell.plus, cell.minus, cell.late
+    if minus is None and late is None and len(plus) == 1:
+        # Where there are many groups, this is the rule.
+        (parts,) = plus
+        alone: list[Tally | None] = [
+            None if (part := parts[number]) is None else (1, 0, kpi.aggregate.state((part,), ()))
+            for number, kpi in lane.members
+        ]
+        return alone if any(alone) else None
     tallies: list[Tally | None] = []
     changes = False
-    plus, minus, late = cell.plus, cell.minus, cell.late
     for number, kpi in lane.members:
         come = [part for parts in plus if (part := parts[number]) is not None]
         gone = () if minus is None else [part for parts in minus if (part := parts[number]) is not None]

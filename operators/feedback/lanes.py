@@ -19,7 +19,7 @@ from operators.feedback.aggregates import Aggregate, Count, Mean, Part, Rate, Sh
 from operators.feedback.conditions import needed, passes
 from operators.feedback.multisets import Distinct, Max, Min, Quantile, Top
 from operators.feedback.rules import KpiRule, Limits, WindowRule
-from operators.feedback.spans import Group, end_of, groups_by, over
+from operators.feedback.spans import Group, groups_by, over
 
 SHARDS = 16
 """Buckets of all windows of one kind that begin at the same time. Part of the state's schema: never changes."""
@@ -49,16 +49,18 @@ class Kpi:
         self.id = f"{rule.name}:{zlib.crc32(meaning):08x}"
         self.name = rule.name
         self.aggregate: Aggregate = aggregate_of(rule)
+        self.plain = self.aggregate.plain
         self._counts = passes(rule.where)
         self.part: Callable[[Fact], Part | None] = self._part if rule.where else self.aggregate.part
 
     def merge(self, known: Tally | None, change: Tally) -> Tally:
         """Return `known` after `change`; may change `known`, and shares nothing with `change`."""
-        if known is None:
-            if self.aggregate.plain:
+        if self.plain:
+            if known is None:
                 return change
-            known = (0, 0, self.aggregate.state((), ()))
-        return known[0] + change[0], known[1] + change[1], self.aggregate.merge(known[2], change[2])
+            return known[0] + change[0], known[1] + change[1], known[2] + change[2]
+        count, late, state = known or (0, 0, self.aggregate.state((), ()))
+        return count + change[0], late + change[1], self.aggregate.merge(state, change[2])
 
     def blank(self, tally: Tally) -> bool:
         """Tell whether there is nothing to remember."""
@@ -70,7 +72,8 @@ class Kpi:
         if tally is None or tally[0] <= 0:
             return NOTHING
         count, late, state = tally
-        return self.aggregate.value(count, state, length), count, late, self.aggregate.examples(state)
+        examples = () if self.plain else self.aggregate.examples(state)
+        return self.aggregate.value(count, state, length), count, late, examples
 
     def _part(self, fact: Fact) -> Part | None:
         return self.aggregate.part(fact) if self._counts(fact) else None
@@ -80,6 +83,7 @@ class Lane:
     """The KPIs of the same facts, grouped by the same fields, in the same kind of window.
 
     :arg members: Which of its kind's KPIs, by their number.
+    :arg span: From the begin of a window to its end; of sessions, that of one moment.
     :arg grace: How far the watermark may be past the begin of a pane until a change is late for, or too late for, any
         window of it.
     """
@@ -100,6 +104,8 @@ class Lane:
         self.kpis = tuple(members.values())
         self.names = tuple(kpi.id for kpi in self.kpis)
         self.step = window.step or 1
+        self.span = window.size or 1
+        self.slides = window.step < window.size
         final = over(window, self.step - window.size) if window.size else over(window, 0)
         self.grace = min(final + limits.lateness, self.step + limits.horizon)
         self._by = by
@@ -126,11 +132,8 @@ class Lane:
 
     def named(self, group: Group) -> tuple[tuple[str, str], ...]:
         """Return a group as values of KPIs have it: texts with the names of their fields."""
-        return tuple(zip(self._by, group, strict=True))
-
-    def end_of(self, start: int) -> int:
-        """Return the end of a window that begins at `start`; of sessions, that of a session of one moment."""
-        return end_of(self.window, start)
+        by = self._by
+        return ((by[0], group[0]),) if len(by) == 1 else tuple(zip(by, group, strict=True))
 
 
 class Facts:

@@ -65,11 +65,6 @@ def starts_of(window: WindowRule, pane: int) -> range:
     return range(pane, pane - window.size, -window.step) if window.step else range(pane, pane - 1, -1)
 
 
-def end_of(window: WindowRule, start: int) -> int:
-    """Return the end of a window, not included; of sessions, that of a session of one moment."""
-    return start + (window.size or 1)
-
-
 def over(window: WindowRule, start: int) -> int:
     """Return when nothing can come any more, were everything in order: a session waits for its gap."""
     return start + (window.size or window.gap + 1)

@@ -54,65 +54,52 @@ class WindowBucket(Bucket[Sent, KpiValue]):
         """Take in changes and frontiers; return each window that is not as before, once."""
         out: list[KpiValue] = []
         frontier: Frontier | None = None
-        deltas: dict[str, dict[int, Delta]] = {}
+        windows: dict[str, Delta] = {}
+        sessions: dict[str, dict[int, Delta]] = {}
         lanes, limit = self._lanes, -math.inf if self.watermark is None else self.watermark - self._still
         for id_, value in items:
             if isinstance(value, Frontier):
                 frontier = value
                 continue
-            lane = lanes[value.lane]
-            start = value.start
-            if lane.end_of(start) <= limit:
+            lane, start = lanes[value.lane], value.start
+            if start + lane.span <= limit:
                 self._dropped(1)
-            elif id_ not in deltas:
-                deltas[id_] = {start: value}
+            elif lane.window.size:
+                windows[id_] = merged(lane, windows[id_], value) if id_ in windows else value
             else:
-                known = deltas[id_].get(start)
-                deltas[id_][start] = value if known is None else merged(lane, known, value)
-        for id_, of_id in deltas.items():
-            lane = lanes[next(iter(of_id.values())).lane]
-            if lane.window.size:
-                (delta,) = of_id.values()
-                self._count(id_, lane, delta, out)
-            else:
-                out += self._count_sessions(id_, lane, of_id)
+                moments = sessions.setdefault(id_, {})
+                moments[start] = merged(lane, moments[start], value) if start in moments else value
+        for id_, delta in windows.items():
+            self._count(id_, lanes[delta.lane], delta, out)
+        for id_, moments in sessions.items():
+            out += self._count_sessions(id_, lanes[next(iter(moments.values())).lane], moments)
         if frontier is not None and (self.watermark is None or frontier.time > self.watermark):
             self.watermark = frontier.time
             self._forget(frontier.time - self._still)
         return out
 
     def _count(self, id_: str, lane: Lane, delta: Delta, out: list[KpiValue]) -> None:
-        _, group, start, watermark, tallies = delta
-        window = lane.window
-        end, length, pairs = start + window.size, window.size, lane.named(group)
+        _, group, start, watermark, changes = delta
+        window, length = lane.window.name, lane.window.size
+        end, pairs = start + length, lane.named(group)
         entry = self.entries.get(id_)
-        kept: list[Tally | None] = []
-        for kpi, known, change in zip(lane.kpis, self._tallies(lane, entry), tallies, strict=True):
+        kept: list[Any] = [end, lane.names]
+        for kpi, known, change in zip(lane.kpis, _tallies(lane, entry), changes, strict=True):
             if change is None:
                 kept.append(known)
                 continue
-            # Where the counts stay, a look at the outcome must tell whether anything changes; and before it does.
-            before = kpi.outcome(known, length) if not (change[0] or change[1]) else None
+            # Where the counts stay, a look at the outcome must tell whether anything changes, before it does.
+            before = None if change[0] or change[1] else kpi.outcome(known, length)
             there = known is not None and known[0] > 0
             tally = kpi.merge(known, change)
             outcome = kpi.outcome(tally, length)
             if outcome != before and (there or tally[0] > 0):
-                value, count, late, examples = outcome
-                out.append(KpiValue(kpi.name, window.name, start, end, pairs, value, count, late, examples, watermark))
+                out.append(KpiValue(kpi.name, window, start, end, pairs, *outcome, watermark))
             kept.append(None if tally[0] <= 0 and kpi.blank(tally) else tally)
-        if any(kept):
-            self.entries[id_] = (end, lane.names, *kept)
+        if any(kept[2:]):
+            self.entries[id_] = tuple(kept)
         else:
             self.entries.pop(id_, None)
-
-    def _tallies(self, lane: Lane, entry: Entry | None) -> Sequence[Tally | None]:
-        if entry is None:
-            return [None] * len(lane.kpis)
-        if entry[1] == lane.names:
-            return entry[2:]
-        # The settings had other KPIs: those that are the same go on, the others are not there any more.
-        known = dict(zip(entry[1], entry[2:], strict=True))
-        return [known.get(name) for name in lane.names]
 
     def _count_sessions(self, id_: str, lane: Lane, deltas: dict[int, Delta]) -> Iterable[KpiValue]:
         window = lane.window
@@ -124,8 +111,8 @@ class WindowBucket(Bucket[Sent, KpiValue]):
             if not changes:
                 continue
             sessions = Sessions(kpi, window.gap, known.get(kpi.id))
-            for start, end, (value, count, late, examples) in sessions.apply(changes):
-                yield KpiValue(kpi.name, window.name, start, end, pairs, value, count, late, examples, watermark)
+            for start, end, outcome in sessions.apply(changes):
+                yield KpiValue(kpi.name, window.name, start, end, pairs, *outcome, watermark)
             known[kpi.id] = sessions.state
             if sessions.is_empty():
                 del known[kpi.id]
@@ -155,6 +142,17 @@ class WindowBucket(Bucket[Sent, KpiValue]):
             sessions.forget(limit)
             if sessions.is_empty():
                 del known[name]
+
+
+def _tallies(lane: Lane, entry: Entry | None) -> Sequence[Tally | None]:
+    """Return what is known of each KPI of a lane."""
+    if entry is None:
+        return [None] * len(lane.kpis)
+    if entry[1] == lane.names:
+        return entry[2:]
+    # The settings had other KPIs: those that are the same go on, the others are not there any more.
+    known = dict(zip(entry[1], entry[2:], strict=True))
+    return [known.get(name) for name in lane.names]
 
 
 class Dropped:

@@ -45,7 +45,7 @@ class KpiIntake(EpochWriter[KpiItem]):
         self._store = KpiWriter(settings.kpis_path, settings.feedback, clock)
         self._batch = Batch()
         self._marks: dict[tuple[str, str], Mark] = {}
-        self._unexplained: dict[str, Alert] = {}
+        self._unexplained: dict[tuple[str, str], Alert] = {}
         self._written_at = clock()
         streams = {replay_stream(FLOW), *(stream.name for stream in settings.feedback.streams)}
         self._awaited = {key: mark.offset for key, mark in self._store.applied.items() if key[0] in streams}
@@ -70,7 +70,7 @@ class KpiIntake(EpochWriter[KpiItem]):
             elif isinstance(item, TooLate):
                 batch.late[item.id] = item
             else:
-                batch.alerts[item.id] = item
+                batch.alerts[item.id, item.state] = item
                 alerted = True
         if alerted and not self._awaited:
             raised = self._batch.alerts
@@ -105,8 +105,8 @@ class KpiIntake(EpochWriter[KpiItem]):
     @override
     def close(self) -> None:
         try:
-            if not self._awaited and (self._store.pending or self._batch.told):
-                self._store.commit(Batch(told=self._batch.told), sql_seconds=_CLOSING_SECONDS)
+            if not self._awaited and self._store.pending:
+                self._store.commit(Batch(), sql_seconds=_CLOSING_SECONDS)
         finally:
             self._store.close()
             done = getattr(self._tell, "close", None)
@@ -150,6 +150,9 @@ class KpiIntake(EpochWriter[KpiItem]):
         self._say(alerts)
 
     def _say(self, alerts: Sequence[Alert]) -> None:
+        if not alerts:
+            return
         for alert in alerts:
             self._tell(alert)
-            self._batch.told.add(alert.id)
+        # At once: whoever is killed now tells them again.
+        self._store.commit(Batch(told={alert.id for alert in alerts}), ())

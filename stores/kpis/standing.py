@@ -31,14 +31,17 @@ def put_alerts(
     if not alerts:
         return []
     standing = stored_alerts(db, [alert.id for alert in alerts])
-    rows: list[tuple[Alert, int, bool]] = []
+    rows: dict[str, tuple[Alert, int, bool]] = {}
     telling: list[Alert] = []
     for alert in alerts:
         before, raised_at, was_told = standing.get(alert.id, (None, now, False))
+        if before is not None and before.state == "over" != alert.state:
+            # Read again from an earlier place: what is over does not begin anew.
+            continue
         if before is not None and before.state == alert.state:
             known = before if before.documents else _explained(db, alert, settings)
             if known.documents != before.documents:
-                rows.append((known, raised_at, was_told))
+                rows[alert.id] = standing[alert.id] = known, raised_at, was_told
             if not was_told:
                 telling.append(known)
             continue
@@ -47,10 +50,10 @@ def put_alerts(
             after = msgspec.structs.replace(
                 after, documents=after.documents or before.documents, rows=after.rows or before.rows
             )
-        rows.append((after, raised_at, False))
+        rows[alert.id] = standing[alert.id] = after, raised_at, False
         telling.append(after)
     if rows:
-        replace(db, "alerts", arrow.alerts_table(rows, now), "id")
+        replace(db, "alerts", arrow.alerts_table(list(rows.values()), now), "id")
     return telling
 
 

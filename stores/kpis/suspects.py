@@ -3,7 +3,8 @@
 A document is suspicious if answers that were shown it are bad far more often in the alert's windows than answers that
 were shown the same document before: by the lower bound of the difference of the two shares, so that few answers never
 suffice (Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10: from the
-two intervals of Wilson).
+two intervals of Wilson). The most suspicious is the one that accounts for the most bad answers: that bound times how
+many answers were shown it.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def suspects(db: DuckDBPyConnection, mine: str, kpi: KpiSettings, span: tuple[in
         others = (bad_before, before) if own else (all_bad_before + all_bad - bad, all_before + all_late - answers)
         rise = least_rise(bad, answers, *others)
         if rise >= LEAST_RISE:
-            found.append((-rise, -own_bad, document, Suspect(document, bad, answers, *others, own, rise)))
+            found.append((-rise * answers, -own_bad, document, Suspect(document, bad, answers, *others, own, rise)))
     return [suspect for *_, suspect in sorted(found)[:MOST]]
 
 

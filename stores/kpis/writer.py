@@ -51,7 +51,7 @@ class Batch(msgspec.Struct):
     oldest: int = 2**62
     values: dict[tuple[str, int], KpiValue] = msgspec.field(default_factory=dict)
     late: dict[str, TooLate] = msgspec.field(default_factory=dict)
-    alerts: dict[str, Alert] = msgspec.field(default_factory=dict)
+    alerts: dict[tuple[str, str], Alert] = msgspec.field(default_factory=dict)
     windows: set[SqlWindow] = msgspec.field(default_factory=set)
     told: set[str] = msgspec.field(default_factory=set)
     frontier: int | None = None

@@ -38,7 +38,7 @@ class Hook:
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # named by http.server
+            def do_POST(self) -> None:  # named by http.server
                 hook._answer(self)
 
             @override

@@ -244,7 +244,7 @@ def test_alerts_are_not_told_while_the_flow_is_behind_the_store(store: Store) ->
     store.commit(alert("over"), offset=50)
     assert store.told == []
     store.commit(offset=100)
-    assert [one.state for one in store.told] == ["over"]
+    assert [one.state for one in store.told] == ["raised", "over"]
 
 
 def test_there_is_one_writer(store: Store) -> None:

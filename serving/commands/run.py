@@ -187,6 +187,15 @@ def _check_store(flow: str, settings: Settings) -> None:
         from stores.profiles.choose import open_profile_writer
 
         open_profile_writer(settings, system_clock).close()
+    elif flow == "feedback":
+        from stores.kpis.writer import KpiWriter
+
+        KpiWriter(settings.kpis_path, settings.feedback, system_clock).close()
+    elif flow == "lake":
+        from operators.feedback.configure import objectives
+        from stores.lake.choose import open_lake
+
+        open_lake(settings, system_clock, objectives(settings.feedback).of).close()
 
 
 def _interrupt(number: int, frame: object) -> None:

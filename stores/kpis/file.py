@@ -53,8 +53,8 @@ def open_for_writing(path: Path, seconds: float = WRITER_SECONDS) -> Iterator[Du
     :raises StoreError: When readers hold it for longer, or it cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _explained(path), _closed(path, seconds):
-        db = _open(path, seconds, writing=True)
+    with explained(path), closed_gate(path, seconds):
+        db = open_inside(path, seconds, writing=True)
         try:
             yield db
         finally:
@@ -70,8 +70,8 @@ def open_for_reading(path: Path, seconds: float = READER_SECONDS) -> Iterator[Du
     if not path.exists():
         yield None
         return
-    with _explained(path):
-        db = _open(path, seconds, writing=False)
+    with explained(path):
+        db = open_inside(path, seconds, writing=False)
         try:
             yield db if check(db, path) else None
         finally:
@@ -96,7 +96,11 @@ def check(db: DuckDBPyConnection, path: Path) -> bool:
     return True
 
 
-def _open(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnection:
+def open_inside(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnection:
+    """Open the file; whoever writes has closed the gate.
+
+    :raises StoreError: When others hold it for longer than `seconds`.
+    """
     import duckdb
 
     deadline = time.monotonic() + seconds
@@ -136,7 +140,7 @@ def _gate(path: Path) -> Path:
 
 
 @contextmanager
-def _closed(path: Path, seconds: float) -> Iterator[None]:
+def closed_gate(path: Path, seconds: float) -> Iterator[None]:
     """Keep readers from opening the file; those that have it open keep it."""
     import fcntl
 
@@ -173,7 +177,8 @@ def _is_passable(path: Path) -> bool:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Raise DuckDB's errors as StoreError."""
     import duckdb
 
     try:

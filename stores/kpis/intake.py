@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from events.alerts import Alert
 from events.clock import Clock
+from events.erasure import Erasure
 from events.kpis import FactChange, Frontier, KpiValue, TooLate
 from events.log import Mark, furthest, replay_stream
 from stores.kpis.writer import Batch, KpiWriter
@@ -25,7 +26,7 @@ QUIET_MILLIS = 2_000
 """How old `applied` may become while nothing happens: an idle flow need not write each second that it is idle."""
 _CLOSING_SECONDS = 60.0
 
-KpiItem: TypeAlias = "FactChange | KpiValue | Frontier | TooLate | Alert"
+KpiItem: TypeAlias = "FactChange | KpiValue | Frontier | TooLate | Alert | Erasure"
 
 
 class KpiIntake(EpochWriter[KpiItem]):
@@ -35,11 +36,20 @@ class KpiIntake(EpochWriter[KpiItem]):
     :arg clock: Tells `applied_at`.
     :arg tell: Is called with each alert after it has been committed; an alert that stands in the same state already
         is not told again. If it has a `close`, that is called at the end.
+    :arg is_erased: Tells whether a conversation was that of a person who has been erased: what was under way of it then
+        is passed over. It knows of an erasure before that comes here.
     :raises StoreError: When another writer holds the store, or it cannot be used.
     :raises SettingsError: When a KPI in SQL cannot be understood.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, tell: Callable[[Alert], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        tell: Callable[[Alert], None],
+        is_erased: Callable[[str], bool] = lambda conversation: False,
+    ) -> None:
+        self._is_erased = is_erased
         self._clock = clock
         self._tell = tell
         self._store = KpiWriter(settings.kpis_path, settings.feedback, clock)
@@ -69,6 +79,8 @@ class KpiIntake(EpochWriter[KpiItem]):
                 batch.frontier = item.time if batch.frontier is None else max(batch.frontier, item.time)
             elif isinstance(item, TooLate):
                 batch.late[item.id] = item
+            elif isinstance(item, Erasure):
+                self._erase(item)
             else:
                 batch.alerts[item.id, item.state] = item
                 alerted = True
@@ -116,13 +128,24 @@ class KpiIntake(EpochWriter[KpiItem]):
     def _take(self, change: FactChange) -> None:
         batch = self._batch
         fact = change.after or change.before
-        if fact is None:
+        conversation = None if fact is None else fact.fields.get("conversation")
+        if fact is None or (isinstance(conversation, str) and self._is_erased(conversation)):
             return
         batch.facts.setdefault(fact.kind, {})[fact.id] = change.after
         for one in (change.before, change.after):
             if one is not None and one.time < batch.oldest:
                 batch.oldest = one.time
         batch.windows.update(self._store.touched(change))
+
+    def _erase(self, erasure: Erasure) -> None:
+        """Remove what an erasure names: from the store, however far behind it the flow is, and of what is under way."""
+        gone = frozenset(erasure.conversations)
+        for kind, facts in self._batch.facts.items():
+            left = {
+                id_: fact for id_, fact in facts.items() if fact is None or fact.fields.get("conversation") not in gone
+            }
+            self._batch.facts[kind] = left
+        self._store.erase(erasure)
 
     def _due(self) -> bool:
         if self._batch or self._store.pending or self._frontier_moved():

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from events.alerts import Alert
-from events.kpis import FACT_KINDS
+from events.kpis import FACT_KINDS, FIELDS
 from events.log import Applied
 from stores.kpis.file import READER_SECONDS, open_for_reading
+from stores.kpis.schema import CONVERSATIONAL
 from stores.kpis.statement import answer
 from stores.rows.base import SqlAnswer
 
@@ -137,6 +138,29 @@ class KpiReader:
         query = f"""SELECT {ALERT_COLUMNS} FROM alerts WHERE (? OR state = 'raised') AND epoch_ms(updated_at) >= ?
             ORDER BY event_time DESC, id LIMIT ?"""  # noqa: S608  # columns of ours
         return [alert_of(row) for row in self._rows(query, [over, -(2**62) if since is None else since, limit])]
+
+    def persons(self) -> list[tuple[str, str]]:
+        """Return conversations, each with a person that facts of it name."""
+        parts = [
+            f"SELECT conversation, person FROM {kind} WHERE person <> ''"  # noqa: S608  # names of ours
+            for kind in CONVERSATIONAL
+            if "person" in FIELDS[kind]
+        ]
+        return self._rows(f"SELECT DISTINCT conversation, person FROM ({' UNION ALL '.join(parts)})")  # noqa: S608  # as above
+
+    def facts_of(self, conversations: Sequence[str]) -> int:
+        """Return how many facts there are of these conversations."""
+        parts = [
+            f"SELECT count(*) AS count FROM {kind} WHERE list_contains(?::VARCHAR[], conversation)"  # noqa: S608  # names of ours
+            for kind in CONVERSATIONAL
+        ]
+        query = f"SELECT sum(count)::BIGINT FROM ({' UNION ALL '.join(parts)})"  # noqa: S608  # as above
+        return sum(count for (count,) in self._rows(query, [list(conversations)] * len(parts)))
+
+    def erased(self, erasure: str) -> int:
+        """Return how many facts an erasure has removed."""
+        found = self._rows("SELECT facts FROM erased WHERE id = ?", [erasure])
+        return sum(count for (count,) in found)
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the beginnings of comments by their ids, of those that are there."""

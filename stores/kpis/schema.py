@@ -39,6 +39,7 @@ STORE_TABLES = {
         event_time TIMESTAMPTZ, read_at TIMESTAMPTZ NOT NULL, caught_up BOOLEAN NOT NULL,
         applied_at TIMESTAMPTZ NOT NULL, whole VARCHAR NOT NULL""",
     "pending": "kpi VARCHAR NOT NULL, windows VARCHAR NOT NULL, start TIMESTAMPTZ NOT NULL",
+    "erased": "id VARCHAR NOT NULL, facts BIGINT NOT NULL",
 }
 """Tables beside those of facts, with their columns.
 
@@ -46,6 +47,7 @@ STORE_TABLES = {
 - `kpi_values` is what the view `kpis` shows. `grouping` has the fields grouped by, with commas between.
 - `applied`: everything before `position` is in the store; `whole` is `Applied` as JSON.
 - `pending`: windows of KPIs in SQL that are to be computed again.
+- `erased`: how many facts each erasure has removed, by its id.
 """
 
 
@@ -56,10 +58,20 @@ def fact_columns(kind: str) -> dict[str, str]:
     return columns | ({LABELS: "MAP(VARCHAR, VARCHAR)"} if kind == "points" else {})
 
 
+CONVERSATIONAL = tuple(kind for kind in FACT_KINDS if "conversation" in FIELDS[kind])
+"""Kinds of facts that belong to conversations."""
+
+
 def tables() -> dict[str, str]:
     """Return all tables with their columns, as CREATE TABLE has them."""
     facts = {kind: ", ".join(f"{name} {type_}" for name, type_ in fact_columns(kind).items()) for kind in FACT_KINDS}
     return STORE_TABLES | facts
+
+
+_GAP = """CASE WHEN starts_with(v.windows, 'session:') THEN regexp_extract(v.windows, '[0-9]+')::BIGINT
+            * CASE right(v.windows, 1) WHEN 's' THEN 1000 WHEN 'm' THEN 60000 WHEN 'h' THEN 3600000 ELSE 86400000 END
+            ELSE 0 END"""
+"""Milliseconds for which a session goes on growing after its last event."""
 
 
 def kpis_view(dimensions: Iterable[str]) -> str:
@@ -73,7 +85,7 @@ def kpis_view(dimensions: Iterable[str]) -> str:
     ]
     columns = ", ".join(["v.kpi", "v.windows", "v.start", "v.until", "v.grouping", *own])
     return f"""CREATE OR REPLACE VIEW kpis AS SELECT {columns}, v.value, v.count, v.late,
-        CASE WHEN s.frontier IS NULL OR epoch_ms(v.until) + s.lateness > s.frontier THEN 'early'
+        CASE WHEN s.frontier IS NULL OR epoch_ms(v.until) + {_GAP} + s.lateness > s.frontier THEN 'early'
              WHEN v.late > 0 THEN 'corrected' ELSE 'final' END AS stage,
         v.examples, v.updated_at, v.groups, v.series
         FROM kpi_values v, headrace_store s"""  # noqa: S608  # names and literals are quoted

@@ -15,6 +15,7 @@ import msgspec
 
 from events.alerts import Alert
 from events.clock import Clock
+from events.erasure import Erasure
 from events.kpis import FACT_KINDS, Fact, KpiValue, TooLate
 from events.log import Applied, Mark
 from stores.feedback_settings import FeedbackSettings
@@ -138,6 +139,23 @@ class KpiWriter:
         self.progress += 1
         return alerts
 
+    def erase(self, erasure: Erasure) -> None:
+        """Remove the facts of the conversations that an erasure names, in a transaction of its own.
+
+        Values of KPIs stay as they are. The file has the old bytes until it is written anew (`stores/kpis/anew.py`).
+        """
+        with open_for_writing(self._path) as db:
+            db.execute("BEGIN")
+            db.register("incoming", arrow.ids(erasure.conversations))
+            count = 0
+            for kind in schema.CONVERSATIONAL:
+                gone = f"DELETE FROM {kind} WHERE conversation IN (SELECT id FROM incoming)"  # noqa: S608  # one of our kinds
+                count += db.execute(gone).fetchall()[0][0]
+            known = db.execute("SELECT coalesce(sum(facts), 0) FROM erased WHERE id = ?", [erasure.id]).fetchall()[0][0]
+            db.execute("DELETE FROM erased WHERE id = ?", [erasure.id])
+            db.execute("INSERT INTO erased VALUES (?, ?)", [erasure.id, count + known])
+            db.execute("COMMIT")
+
     def close(self) -> None:
         """Let the next writer in."""
         self._analyst.close()
@@ -145,9 +163,11 @@ class KpiWriter:
 
     def _load(self, db: DuckDBPyConnection, identity: Callable[[], str]) -> None:
         db.execute("BEGIN")
-        if not check(db, self._path):
-            for table, columns in schema.tables().items():
-                db.execute(f"CREATE TABLE {table} ({columns})")
+        known = check(db, self._path)
+        # A store of before may lack a table that has been added.
+        for table, columns in schema.tables().items():
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+        if not known:
             db.execute(
                 "INSERT INTO headrace_store VALUES (?, ?, 0, NULL, ?)", [identity(), schema.LAYOUT, self._lateness]
             )

@@ -104,6 +104,15 @@ def test_a_value_is_early_then_final_and_corrected_if_something_came_late(store:
     assert (first.value, first.late, first.stage) == (1.5, 1, "corrected")
 
 
+def test_a_session_is_early_as_long_as_another_event_would_lengthen_it(store: Store) -> None:
+    session = KpiValue("visits", "session:30m", BEGIN, BEGIN + 1, (), 1.0, 1)
+    over = BEGIN + 1 + 30 * MINUTE + MINUTE  # its gap, and the lateness
+    store.commit(session, Frontier(over - 1, -1))
+    assert [one.stage for one in store.reader.values()] == ["early"]
+    store.commit(Frontier(over, -1), offset=1)
+    assert [one.stage for one in store.reader.values()] == ["final"]
+
+
 def test_every_field_grouped_by_is_a_column_even_if_it_is_called_as_another(store: Store) -> None:
     store.commit(value(BEGIN, 1.0), value(BEGIN, 2.0, host="h1", value="x"))
     found = store.reader.sql("SELECT grouping, host, by_value, value FROM kpis ORDER BY grouping")

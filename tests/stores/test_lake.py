@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from events.errors import RejectedError, StoreError
-from events.feedback import Point, Rating, Said, ShownContext, ShownItem, Turn
+from events.feedback import FeedbackEvent, Point, Rating, Said, ShownContext, ShownItem, Turn
 from events.log import Mark
 from stores.compaction import compact
 from stores.lake.choose import open_lake
@@ -217,7 +217,8 @@ def test_nothing_of_an_erased_person_is_left_in_any_file(tmp_path: Path) -> None
     ]
     rated = Rating(theirs[1].conversation, "r", BEGIN, "thumbs", 1.0, person=f"crm/{THEIRS}")
     waiting = Rating(f"{THEIRS}-no-turn", "r", BEGIN, "thumbs", 1.0, person=f"crm/{THEIRS}")
-    for event in [*theirs, rated, waiting]:
+    mine: list[FeedbackEvent] = [*theirs, rated, waiting]
+    for event in mine:
         home.take(event, *others[::7])
     home.take(*others)
     assert mentions(tmp_path, THEIRS)

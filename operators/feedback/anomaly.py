@@ -26,7 +26,7 @@ SEASON_RATE = 0.03
 RUNNING_RATE = 0.1
 FARTHEST_KEPT = 0.999
 """Part of the farthest deviation that is left after one more value."""
-FARTHER = 1.1
+FARTHER = 1.2
 """How many times as far as the farthest of the recent ones a deviation has to be to be abnormal."""
 CLIP = 3.0
 """Spreads beyond which a deviation teaches no more."""
@@ -39,6 +39,7 @@ CALM = 0.5
 SUSTAINED_AFTER = 100
 """Values until the running mean is looked at: before, a drift cannot be told from what is usual."""
 SUSTAINED = 1.3
+"""How much more a deviation of the running mean counts than one as rare of a single value."""
 SETTLED = 50
 """Values in a row on the same far side that are the new level."""
 SETTLE_RATE = 0.1
@@ -47,12 +48,10 @@ SEASON_BETTER = 0.8
 SEASONS_SEEN = 2
 HOUR = 3_600_000
 _PARTS, _MOST_PARTS = 24, 168
-_GROWTH = math.sqrt((2.0 - RUNNING_RATE) / RUNNING_RATE)
-"""Standard deviation of single values by that of their running mean."""
-
+_WEIGHT = SUSTAINED * math.sqrt((2.0 - RUNNING_RATE) / RUNNING_RATE)
+"""What the running mean counts for: as many standard deviations of its own, if values were independent, and more."""
 MOST = 100.0
 """What a deviation counts for at most, so that the first move of what never moved is forgotten again."""
-
 _LARGEST = 2**31
 
 Parts: TypeAlias = "tuple[tuple[int, float, int], ...]"
@@ -101,11 +100,11 @@ class Anomaly(Detector):
         sensitivity = self._rule.sensitivity
         level, sigma = self._expected(known, sample)
         plain = _clipped((sample.value - level) / sigma, MOST)
-        room = max(1.0, known.far * FARTHER / sensitivity)
+        room = _room(known.far, sensitivity)
         deviation = plain / room
         if known.number > SUSTAINED_AFTER and abs(plain) > 1.0:
-            running = _GROWTH * (known.running + RUNNING_RATE * (plain - known.running))
-            lasting = SUSTAINED * running / max(1.0, known.far_running * FARTHER / sensitivity)
+            running = known.running + RUNNING_RATE * (plain - known.running)
+            lasting = _WEIGHT * running / _room(known.far_running, sensitivity)
             if lasting * plain > 0:
                 deviation = max(deviation, lasting, key=abs)
         abnormal = is_beyond(deviation, self._rule)
@@ -137,7 +136,7 @@ class Anomaly(Detector):
             level = known.level + max(LEVEL_RATE, early) * _clipped(from_level, limit)
         running = known.running + RUNNING_RATE * (plain - known.running)
         far, far_running = known.far * FARTHEST_KEPT, known.far_running * FARTHEST_KEPT
-        peak, peak_running = max(known.peak, abs(plain)), max(known.peak_running, _GROWTH * abs(running))
+        peak, peak_running = max(known.peak, abs(plain)), max(known.peak_running, _WEIGHT * abs(running))
         row = 0 if abs(plain) <= CALM * self._rule.sensitivity else known.row + 1
         if not row or row >= self._rule.raise_after:
             far, far_running, peak, peak_running = max(far, peak), max(far_running, peak_running), 0.0, 0.0
@@ -182,6 +181,14 @@ class Anomaly(Detector):
 
     def _part_of(self, time: int) -> int:
         return time % self._season * self._parts // self._season if self._season else 0
+
+
+def _room(far: float, sensitivity: float) -> float:
+    """Return by how much more is usual after a deviation as far as that.
+
+    One that was not too far makes no room, or a slow rise would never be found: each value would excuse the next one.
+    """
+    return FARTHER * far / sensitivity if far > sensitivity else 1.0
 
 
 def _clipped(value: float, limit: float) -> float:

@@ -44,6 +44,10 @@ replay FLOW FIXTURE *ARGS:
 bench NAME *ARGS:
     python -m benchmarks.{{NAME}} {{ARGS}}
 
+# Open the notebook over KPIs: `just notebook`, after `pip install -e ".[notebook]"`
+notebook:
+    marimo edit docs/kpis.py
+
 # Record the fixtures again, from their sources
 record *ARGS:
     python -m fixtures.record {{ARGS}}

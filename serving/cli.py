@@ -7,7 +7,22 @@ import sys
 import typer
 
 from events.errors import HeadraceError
-from serving.commands import ask, forget, held, kpis, lake, letters, log, profile, run, sentiment, status, tables, upkeep
+from serving.commands import (
+    ask,
+    export,
+    forget,
+    held,
+    kpis,
+    lake,
+    letters,
+    log,
+    profile,
+    run,
+    sentiment,
+    status,
+    tables,
+    upkeep,
+)
 
 app = typer.Typer(
     name="headrace",
@@ -42,6 +57,7 @@ profile.register(app)
 forget.register(app)
 kpis.register(app)
 lake.register(app)
+export.register(app)
 sentiment.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")

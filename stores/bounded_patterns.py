@@ -35,7 +35,9 @@ def bounded(text: str, *, ignore_case: bool = False) -> re.Pattern[str]:
         raise ValueError(message) from None
     ways = _Ways(text).count()
     if ways > MOST_WAYS:
-        message = f"{text!r} could take too long: {ways:,} ways to match at one place, {MOST_WAYS:,} are allowed; repeat less"
+        message = (
+            f"{text!r} could take too long: {ways:,} ways to match at one place, {MOST_WAYS:,} are allowed; repeat less"
+        )
         raise ValueError(message)
     if compiled.fullmatch(""):
         message = f"{text!r} matches where nothing is; let it need at least one character"

@@ -63,14 +63,20 @@ class ExportSettings(Section):
     most_characters: int = Field(8_000, ge=1, le=_MOST_CHARACTERS, description="of an answer")
     most_line_characters: int = Field(40_000, ge=1, le=_MOST_CHARACTERS, description="of all messages of a line")
     near_duplicates: float = Field(
-        0.8, gt=0, le=1, allow_inf_nan=False, description="share of word pairs in common above which texts are one; 1: equal texts"
+        0.8,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of word pairs in common above which texts are one; 1: equal texts",
     )
     validation: float = Field(0.1, ge=0, lt=1, allow_inf_nan=False, description="share of persons for validation")
     salt: str = Field(
         "headrace", min_length=1, max_length=200, description="which persons those are; the same salt, the same persons"
     )
     scrub: tuple[Personal, ...] = Field(PERSONAL, description="personal data that placeholders stand for")
-    patterns: tuple[PatternSettings, ...] = Field((), max_length=50)
+    patterns: tuple[PatternSettings, ...] = Field(
+        (), max_length=50, description="`[[export.patterns]]`: more that placeholders stand for"
+    )
     fields: tuple[str, ...] = Field(
         ("name", "full_name", "first_name", "last_name", "address", "street", "birth_date", "email", "phone"),
         description="fields of profiles whose values are taken out of the person's conversations",

@@ -211,7 +211,9 @@ class AlertSettings(Section):
     patience_seconds: float = Field(600, gt=0, le=31_536_000, allow_inf_nan=False, description="for `flat`, `missing`")
     raise_after: int = Field(1, ge=1, le=1000, description="abnormal ones in a row before it is raised")
     over_after: int = Field(2, ge=1, le=1000, description="normal ones in a row before it is over")
-    cooldown_seconds: float = Field(600, ge=0, le=31_536_000, allow_inf_nan=False)
+    cooldown_seconds: float = Field(
+        600, ge=0, le=31_536_000, allow_inf_nan=False, description="time after which the same series is raised again"
+    )
 
     @field_validator("name")
     @classmethod
@@ -254,14 +256,16 @@ class SentimentSettings(Section):
     )
     examples: tuple[Path, ...] = Field((), description="JSON Lines of your own, added to those that come with Headrace")
     own_examples_only: bool = Field(False, description="leave out those that come with Headrace")
-    categories: tuple[str, ...] = Field(("satisfied", "dissatisfied", "neutral"), min_length=2, max_length=50)
+    categories: tuple[str, ...] = Field(
+        ("satisfied", "dissatisfied", "neutral"), min_length=2, max_length=50, description="what a comment may be"
+    )
     topics: tuple[str, ...] = Field((), max_length=200, description="default: all that the examples name")
     least_confidence: float = Field(0.5, ge=0, le=1, description="a topic that is less sure is none")
     url: str = Field("", description="of the endpoint, such as http://127.0.0.1:8000/v1")
     model: str = Field("", description="of the endpoint")
     key: SecretStr | None = Field(None, description="of the endpoint; only by variable")
     concurrency: int = Field(8, ge=1, le=256, description="requests at the same time")
-    timeout_seconds: float = Field(20, gt=0, le=600, allow_inf_nan=False)
+    timeout_seconds: float = Field(20, gt=0, le=600, allow_inf_nan=False, description="of one request")
     attempts: int = Field(5, ge=1, le=20, description="how often one text is tried")
     most_requests_an_hour: int = Field(10_000, ge=0, description="a budget; what is beyond it waits")
 
@@ -286,7 +290,7 @@ class WebhookSettings(Section):
 
     url: str = Field("", description="http:// or https://; empty: none")
     key: SecretStr | None = Field(None, description="signs what is sent (HMAC-SHA256); only by variable")
-    timeout_seconds: float = Field(10, gt=0, le=120, allow_inf_nan=False)
+    timeout_seconds: float = Field(10, gt=0, le=120, allow_inf_nan=False, description="of one attempt")
     attempts: int = Field(8, ge=1, le=50, description="how often one alert is tried, ever later")
     least: Literal["info", "warning", "critical"] = Field("warning", description="less severe alerts are not sent")
 
@@ -309,8 +313,8 @@ class FeedbackSettings(Section):
         description="groupings of KPIs that name none; those of fields that facts have not drop out",
     )
     builtin: bool = Field(True, description="whether there are the KPIs and alerts that come with Headrace")
-    kpis: tuple[KpiSettings, ...] = ()
-    alerts: tuple[AlertSettings, ...] = ()
+    kpis: tuple[KpiSettings, ...] = Field((), description="`[[feedback.kpis]]`: KPIs of your own")
+    alerts: tuple[AlertSettings, ...] = Field((), description="`[[feedback.alerts]]`: alerts of your own")
     sentiment: SentimentSettings = SentimentSettings()
     webhook: WebhookSettings = WebhookSettings()
     lateness_seconds: float = Field(
@@ -334,7 +338,9 @@ class FeedbackSettings(Section):
     kpis_days: float = Field(730, gt=0, le=36_500, allow_inf_nan=False, description="how long KPIs are kept")
     batch_size: int = Field(1000, ge=1, le=100_000, description="events that are decoded and stored at once")
     max_event_bytes: int = Field(2**20, ge=1024, description="larger events become dead letters")
-    heartbeat_seconds: float = Field(1.0, gt=0, le=3600, allow_inf_nan=False)
+    heartbeat_seconds: float = Field(
+        1.0, gt=0, le=3600, allow_inf_nan=False, description="how often an idle stream confirms that it is idle"
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> FeedbackSettings:

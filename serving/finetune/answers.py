@@ -129,9 +129,7 @@ def _mean(of: Callable[[Rating], float], ratings: Iterable[Rating]) -> float | N
 def _fresh(context: ShownContext | None, objective: Objective) -> bool | None:
     if context is None:
         return None
-    return not any(
-        item.stale or (item.lag is not None and item.lag > objective(item.source)) for item in context.items
-    )
+    return not any(item.stale or (item.lag is not None and item.lag > objective(item.source)) for item in context.items)
 
 
 def _pieces(context: ShownContext | None) -> list[str]:

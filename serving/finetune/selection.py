@@ -7,8 +7,6 @@ from stores.export_settings import ExportSettings
 
 REASONS = {
     "time": "of conversations outside the span of time",
-    "consent_refused": "whose person has refused, or taken back, that they be used",
-    "consent_unknown": "whose person was not asked (--assume-consent takes them)",
     "application": "of other applications",
     "language": "in other languages",
     "topic": "of other topics",
@@ -16,7 +14,9 @@ REASONS = {
     "fallback": "with which the application gave up",
     "too_short": "that are too short",
     "too_long": "that are too long, or have too much before them",
-    "unrated": "that nobody rated (--unrated takes them)",
+    "consent_refused": "whose person has refused, or taken back, that they be used",
+    "consent_unknown": "whose person was not asked (--assume-consent takes them)",
+    "unrated": "that nobody rated (--unrated takes them as chat lines)",
     "rating": "rated lower than --min-rating",
     "context_stale": "from a context that was out of date (--any-context takes them)",
     "context_unknown": "from no context, or one that is not known (--unknown-context takes them)",

@@ -7,12 +7,16 @@ every process turns events away from the moment on in which the erasure was writ
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import cached_property
 
 from events.changes import Change
+from events.erasure import Fingerprints
+from events.feedback import Comment, FeedbackEvent, Point, Rating, ShownContext, Turn
 from events.persons import Links
 from operators.identity.configure import identity_rules, profile_rules, record_rules
 from operators.identity.extract import Extractor
+from operators.identity.meanings import Meanings
 from operators.profiles.logic import Profiler
 from stores.erasures import ErasedPeople
 from stores.profile_settings import ProfileTableSettings
@@ -58,6 +62,44 @@ class Barred:
             for found in links.identifiers
             for identifier in found or ()
         )
+
+    def conversation(self, id_: str) -> bool:
+        """Tell whether a conversation was an erased person's."""
+        erased = self._people.fingerprints()
+        return bool(erased) and erased.has_conversation(id_)
+
+    def said(self, event: FeedbackEvent) -> bool:
+        """Tell whether an event is of an erased person's conversation, or names an erased person."""
+        erased = self._people.fingerprints()
+        if not erased or isinstance(event, Point):
+            return False
+        if erased.has_conversation(event.conversation):
+            return True
+        return not isinstance(event, ShownContext) and bool(event.person) and self._is_person(erased, event)
+
+    def feedback(self, events: Iterable[FeedbackEvent]) -> list[FeedbackEvent]:
+        """Return what is to come in of the events of one record: if one names an erased person, its conversation goes.
+
+        Answers do not say whom they are for; but what came in one record with a question is of the same person.
+        """
+        events = list(events)
+        if not self._people.fingerprints():
+            return events
+        gone = {event.conversation for event in events if not isinstance(event, Point) and self.said(event)}
+        return [event for event in events if isinstance(event, Point) or event.conversation not in gone]
+
+    def _is_person(self, erased: Fingerprints, event: Turn | Rating | Comment) -> bool:
+        name = event.person
+        return (
+            erased.has_person(name)
+            or erased.has_record(name)
+            or any(erased.has_identifier(realm, one, event.time) for realm, one in self._meanings.of(name))
+        )
+
+    @cached_property
+    def _meanings(self) -> Meanings:
+        rules = identity_rules(self._profiles)
+        return Meanings(self._extractor, rules, record_rules(self._profiles), self._profiles.region)
 
     @cached_property
     def _extractor(self) -> Extractor:

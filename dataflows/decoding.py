@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from dataflows.told import told
 from events.changes import Change, Decision, Position, Sighting, Truncation
 from events.dead_letters import DeadLetter
 from events.erasure import ERASED, Erased, Erasure
@@ -20,7 +21,7 @@ from operators.changes.decode import decoder
 from operators.changes.rules import Decode
 from operators.changes.sighting import Sightings
 from stores.log.source import LogBatch
-from stores.sections import ChangesSettings, ChangeTableSettings, checked_name, table_of
+from stores.sections import ChangesSettings, ChangeTableSettings, table_of
 
 MOST_TABLES = 10_000
 """Tables of which it is remembered whether they are live: a bound against events that invent names."""
@@ -28,8 +29,6 @@ MOST_TABLES = 10_000
 LONG_NAME = 200
 KEY_BYTES = 2_000
 """Of a primary key, as canonical JSON: every database's index holds it then."""
-_SLASHES = 2
-"""At least so many are in a record key: source/table/key."""
 LONG_KEY = KEY_BYTES // 4
 """Characters up to which a key has no more bytes than that."""
 
@@ -89,11 +88,8 @@ class Decoding:
         return self._decoded(batch, self._decoders[stream], _itself)
 
     def _controlled(self, batch: LogBatch) -> DecodedBatch:
-        records = [record for record in batch.records if ERASED not in record.headers]
-        found: list[Decision | Erasure | DeadLetter] = try_each(self._flow, "control", records, _control, _itself)
-        said = [item for item in found if not isinstance(item, DeadLetter)]
+        said, dead = told(self._flow, batch.records)
         named = [record for item in said if isinstance(item, Erasure) for record in item.records]
-        dead = [item for item in found if isinstance(item, DeadLetter)]
         return DecodedBatch([Erased(record) for record in named], [*said, batch.mark], dead)
 
     def _decoded(self, batch: LogBatch, decode: Decode, original: Callable[[LogRecord], LogRecord]) -> DecodedBatch:
@@ -181,31 +177,3 @@ def _check_key(change: Change) -> None:
 
 def _itself(record: LogRecord) -> LogRecord:
     return record
-
-
-class _Said(msgspec.Struct):
-    type: str = ""
-
-
-def _control(record: LogRecord) -> Sequence[Decision | Erasure]:
-    value = record.value or b""
-    try:
-        if msgspec.json.decode(value, type=_Said).type == "erasure":
-            erasure = msgspec.json.decode(value, type=Erasure)
-            _check_erasure(erasure)
-            return (erasure,)
-        return (msgspec.json.decode(value, type=Decision),)
-    except msgspec.DecodeError as error:
-        msg = f"not a decision: {error}"
-        raise RejectedError(msg, "use `headrace held release`, `headrace held discard` or `headrace forget`") from None
-
-
-def _check_erasure(erasure: Erasure) -> None:
-    try:
-        checked_name(erasure.realm)
-    except ValueError as error:
-        raise RejectedError(str(error), "use `headrace forget`") from None
-    wrong = next((record for record in erasure.records if record.count("/") < _SLASHES), None)
-    if wrong is not None:
-        msg = f"an erasure names {wrong[:LONG_NAME]!r}, which is no record key"
-        raise RejectedError(msg, "use `headrace forget`")

@@ -18,10 +18,12 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
+from dataflows.barred import Barred
 from dataflows.feedback_decoding import FeedbackDecoding
 from dataflows.module import flow_of
 from events.clock import system_clock
 from events.dead_letters import DeadLetter
+from events.erasure import ErasedConversation, Erasure
 from events.feedback import Timed
 from events.kpis import FactChange
 from events.log import replay_stream
@@ -55,7 +57,8 @@ def build(settings: Settings) -> Dataflow:
     feedback = settings.feedback
     live = settings.mode == "live"
     late = limits(feedback)
-    decoding = FeedbackDecoding(FLOW, feedback, system_clock)
+    barred = Barred(settings)
+    decoding = FeedbackDecoding(FLOW, feedback, system_clock, barred)
     source = LogSource(
         log,
         decoding.streams,
@@ -76,19 +79,22 @@ def build(settings: Settings) -> Dataflow:
     split = op.branch("fronts", frontiers, lambda front: front.turn < 0)
     fronts, slices = split.trues, split.falses
 
-    heard: list[Any] = _heard(settings, timed)
-    facts = join("join", op.merge("said", *heard, slices), late, objectives(feedback))
+    erasures = op.flat_map("erasures", decoded, lambda batch: batch.erasures)
+    gone = op.flat_map("gone", erasures, lambda erasure: map(ErasedConversation, erasure.conversations))
+    heard: list[Any] = _heard(settings, timed, erasures)
+    said = op.merge("said", *heard, slices, gone)
+    facts = join("join", said, late, objectives(feedback), barred.conversation)
     countable: Any = op.merge("countable", facts, slices)
     values = windows("windows", countable, kpi_rules(feedback, window_of), late)
     watched: Any = op.merge("watched", values, op.filter("points", facts, _is_point), fronts)
     alerts = detect("detect", watched, alert_rules(feedback, window_of), late, live=live)
 
     told = op.flat_map("told", judged, lambda batch: [*batch.late, batch.mark])
-    arriving: Any = op.merge("arriving", facts, values, alerts, fronts, told)
+    arriving: Any = op.merge("arriving", facts, values, alerts, fronts, told, erasures)
 
     def open_intake() -> KpiIntake:
         tell = open_alert_sinks(settings, own_log)
-        return KpiIntake(settings, system_clock, tell)
+        return KpiIntake(settings, system_clock, tell, barred.conversation)
 
     op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
     dead = op.flat_map("dead", judged, lambda batch: batch.dead)
@@ -97,14 +103,15 @@ def build(settings: Settings) -> Dataflow:
     return flow
 
 
-def _heard(settings: Settings, timed: Stream[Timed]) -> list[Any]:
+def _heard(settings: Settings, timed: Stream[Timed], erasures: Stream[Erasure]) -> list[Any]:
     """Have comments and questions read: at once, or later, or not at all."""
     backend = settings.feedback.sentiment.backend
     if backend == "classifier":
         classifier = functools.cache(lambda: remembering(open_classifier(settings).classify))
         return [op.flat_map_batch("judge", timed, lambda batch: judge_now(batch, classifier()))]
     if backend == "endpoint":
-        judged = judge_later("judge", timed, lambda: open_judge(settings))
+        asked: Any = op.merge("asked", timed, erasures)
+        judged = judge_later("judge", asked, lambda: open_judge(settings))
         op.inspect("given_up", judged.given_up, _say_given_up)
         return [timed, judged.judgements]
     return [timed]

@@ -18,12 +18,15 @@ import bytewax.operators as op
 import msgspec
 from bytewax.dataflow import Dataflow
 
+from dataflows.barred import Barred
 from dataflows.module import flow_of
+from dataflows.told import erasures
 from events.clock import system_clock
 from events.dead_letters import DeadLetter
+from events.erasure import Erasure
 from events.errors import RejectedError
 from events.feedback import FeedbackEvent, Point
-from events.log import LogRecord, Mark, original_of, replay_stream
+from events.log import LogRecord, Mark, control_stream, original_of, replay_stream
 from operators.attempt import try_each
 from operators.feedback.configure import objectives
 from operators.feedback.decode import Decoder
@@ -43,14 +46,18 @@ FLOW = "lake"
 class Said(msgspec.Struct):
     """What one batch of the log holds of conversations; its mark is last."""
 
-    arriving: list[FeedbackEvent | Mark]
+    arriving: list[FeedbackEvent | Erasure | Mark]
     dead: list[DeadLetter]
 
 
 class Decoding:
-    """Decodes batches of all streams of feedback. Metric points are passed over: they belong to no conversation."""
+    """Decodes batches of all streams of feedback. Metric points are passed over: they belong to no conversation.
 
-    def __init__(self, settings: Settings) -> None:
+    :arg barred: Tells which events are of somebody who has been erased: they are passed over.
+    """
+
+    def __init__(self, settings: Settings, barred: Barred) -> None:
+        self._barred = barred
         feedback = settings.feedback
         ahead = round(feedback.ahead_seconds * 1000)
         self._decoders = {
@@ -63,12 +70,16 @@ class Decoding:
         return [self._batch(batch) for batch in batches]
 
     def _batch(self, batch: LogBatch) -> Said:
+        if batch.mark.source == control_stream(FLOW):
+            gone, dead = erasures(FLOW, batch.records)
+            return Said([*gone, batch.mark], dead)
         found = try_each(FLOW, "decode", batch.records, self._decode, _original)
         dead = [item for item in found if isinstance(item, DeadLetter)]
-        said = [item for item in found if not isinstance(item, (DeadLetter, Point))]
-        return Said([*said, batch.mark], dead)
+        records = [item for item in found if not isinstance(item, DeadLetter)]
+        said = [event for events in records for event in self._barred.feedback(events)]
+        return Said([*(event for event in said if not isinstance(event, Point)), batch.mark], dead)
 
-    def _decode(self, record: LogRecord) -> Sequence[FeedbackEvent]:
+    def _decode(self, record: LogRecord) -> Sequence[tuple[FeedbackEvent, ...]]:
         original = _original(record)
         decoder = self._decoders.get(original.stream)
         if decoder is None:
@@ -77,12 +88,13 @@ class Decoding:
         events = decoder.decode(original)
         for event in events:
             check_event(event)
-        return events
+        return [events]
 
 
 def build(settings: Settings) -> Dataflow:
     """Wire the flow. Opens nothing: sources and stores open on the workers that use them."""
     objective = objectives(settings.feedback).of
+    barred = Barred(settings)
 
     @functools.cache
     def applied() -> dict[tuple[str, str], int]:
@@ -90,12 +102,12 @@ def build(settings: Settings) -> Dataflow:
         return {(mark.source, mark.partition): mark.offset for mark in marks}
 
     def open_intake() -> LakeIntake:
-        return open_lake(settings, system_clock, objective)
+        return open_lake(settings, system_clock, objective, barred.said)
 
     flow = Dataflow(FLOW)
     source = LogSource(
         open_log(settings),
-        [*(stream.name for stream in settings.feedback.streams), replay_stream(FLOW)],
+        [*(stream.name for stream in settings.feedback.streams), replay_stream(FLOW), control_stream(FLOW)],
         batch_size=settings.lake.batch_size,
         tail=settings.mode == "live",
         heartbeat_seconds=settings.feedback.heartbeat_seconds,
@@ -104,7 +116,7 @@ def build(settings: Settings) -> Dataflow:
         on_expired=settings.log.on_expired,
     )
     records = op.input("log", flow, source)
-    decoded = op.flat_map_batch("decode", records, Decoding(settings).batches)
+    decoded = op.flat_map_batch("decode", records, Decoding(settings, barred).batches)
     arriving: Any = op.flat_map("arriving", decoded, lambda batch: batch.arriving)
     dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
     op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))

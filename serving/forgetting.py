@@ -18,6 +18,8 @@ from events.clock import Clock, system_clock
 from events.erasure import Erasure
 from events.errors import HeadraceError
 from events.log import LogRecord, control_stream
+from serving.conversations import Conversing, SpeechReading
+from serving.holders import PLACES, holders
 from serving.others import Had, Others
 from serving.redacting import Redactor
 from serving.runs import runs
@@ -25,6 +27,7 @@ from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Tr
 from stores.compaction import ENGINE_PATIENCE, STORE_PATIENCE, Compaction, compact, compact_schema, databases
 from stores.dead_letters import DeadLetters
 from stores.erasures import LOOK_SECONDS, Erasures, Found, Pending, Receipt, Removed
+from stores.kpis.anew import write_anew
 from stores.log.choose import open_log
 from stores.profiles.choose import open_profile_reader, schema_of
 from stores.profiles.record_keys import RecordKeys
@@ -37,7 +40,6 @@ POLL_SECONDS = 0.1
 ROUNDS = 3
 """How often databases are compacted again because old state was still in them: it leaves with the epochs."""
 
-_ERASED = "erased"
 _EPOCHS = 2
 _UNHURRIED = 86_400.0
 
@@ -69,15 +71,15 @@ class Forgetting:
         self._log = open_log(settings)
         self._profiles = open_profile_reader(settings)
         readers: dict[str, RowReader] = {PROFILES: self._profiles, TABLES: open_row_reader(settings)}
-        # A flow that never ran has nothing to let go of.
-        self._readers: Mapping[str, RowReader] = {
-            flow: reader for flow, reader in readers.items() if reader.applied() or runs(flow, settings.data_dir)
-        }
+        self._holders = holders(settings, readers)
+        self._readers = {flow: reader for flow, reader in readers.items() if flow in self._holders}
         self._letters = DeadLetters(settings.dead_letters_path, clock)
         self.erasures = Erasures(settings.erasures_path)
         self._keys = RecordKeys(settings.profiles.tables)
         self._reading = ChangeReading(settings)
         self._belonging = Belonging(settings)
+        self._speech = SpeechReading(settings)
+        self._conversing = Conversing(settings, self._log, self._speech, progress)
 
     def follow(self, person: str, realm: str) -> Trail:
         """Return what a person has left, in the store and in the log."""
@@ -89,6 +91,7 @@ class Forgetting:
                 trail.identifiers |= set(pending.erasure.identifiers)
                 trail.telling |= set(pending.telling)
                 trail.values |= set(pending.values)
+                trail.conversations |= set(pending.erasure.conversations)
         Trailing(
             self._settings,
             self._profiles,
@@ -97,12 +100,18 @@ class Forgetting:
             belonging=self._belonging,
             progress=self._progress,
         ).follow(trail)
+        speech = self._conversing.find(_erasure(trail))
+        trail.conversations |= speech.ids
+        trail.telling |= speech.names
+        trail.values -= speech.names
         return trail
 
     def preview(self, trail: Trail) -> tuple[Removed, ...]:
         """Return what would be removed, counted without removing anything."""
-        judge = self._redactor(trail.records, trail.telling, self._clock())
+        judge = self._redactor(_erasure(trail, at=self._clock()), trail.telling)
         found = [Removed("profile store", "rows", sum(map(self._has_row, sorted(trail.records))))]
+        held = self._conversing.held(trail.conversations)
+        found += [Removed(*PLACES[flow], count) for flow, count in held.items()]
         for stream in self._log.streams():
             self._progress(f"counting {stream}")
             whole = part = 0
@@ -122,14 +131,7 @@ class Forgetting:
     def begin(self, trail: Trail) -> Pending:
         """Write down that a person is to go. From this moment on, nothing of it comes in."""
         before = [one for one in self.erasures.pending() if one.erasure.person == trail.person]
-        erasure = Erasure(
-            id=before[0].erasure.id if before else self._new_id(),
-            realm=trail.realm,
-            person=trail.person,
-            records=tuple(sorted(trail.records)),
-            identifiers=tuple(sorted(trail.identifiers)),
-            at=self._clock(),
-        )
+        erasure = _erasure(trail, before[0].erasure.id if before else self._new_id(), self._clock())
         stood = self._stood(trail)
         pending = Pending(erasure, tuple(sorted(trail.telling)), tuple(sorted(trail.values)), stood)
         self.erasures.begin(pending)
@@ -141,13 +143,15 @@ class Forgetting:
         :arg seconds: How long to wait for the flows, and for databases that are in use.
         :raises HeadraceError: When a flow has not let go by then; doing it again goes on from there.
         """
-        erasure = pending.erasure
         deadline = time.monotonic() + seconds
+        pending = self._completed(pending)
+        erasure = pending.erasure
         self._tell_flows(erasure, deadline)
         # A flow that falls back to before the erasure must be told again: so it stays in the log until none can.
         self._await_epochs(deadline)
-        judge = self._redactor(erasure.records, pending.telling, erasure.at)
-        removed = [*self._counted(erasure.id), *self._redacted(judge)]
+        judge = self._redactor(erasure, pending.telling)
+        removed = [one for holder in self._holders.values() for one in holder.removed(erasure.id)]
+        removed += self._redacted(judge)
         removed.append(Removed("dead letters", "letters", self._letters.erase(judge.concerned)))
         compactions, scanned = self._compacted(pending, deadline)
         hits = {text for found in scanned.hits.values() for text in found}
@@ -157,6 +161,8 @@ class Forgetting:
             for path, texts in scanned.hits.items()
             if (count := _of_nobody_else(path, texts, had))
         )
+        held = self._conversing.held(erasure.conversations)
+        found += tuple(Found(PLACES[flow][0], count) for flow, count in held.items())
         faults = [f"{self._name(one.path)} was not compacted: {one.fault}" for one in compactions if one.fault]
         unread = [f"{self._name(path)} could not be read" for path in scanned.unread]
         receipt = Receipt(
@@ -178,19 +184,42 @@ class Forgetting:
         self.erasures.finish(receipt, keep=receipt.unfinished)
         return receipt
 
-    def _redactor(self, records: Iterable[str], telling: Iterable[str], at: int) -> Redactor:
-        streams = self._settings.knowledge.streams
-        return Redactor(self._reading, self._belonging, records=records, telling=telling, at=at, shared=streams)
+    def _redactor(self, erasure: Erasure, telling: Iterable[str]) -> Redactor:
+        return Redactor(
+            self._reading,
+            self._belonging,
+            records=erasure.records,
+            telling=telling,
+            at=erasure.at,
+            shared=self._settings.knowledge.streams,
+            speech=self._speech,
+            conversations=erasure.conversations,
+        )
 
-    def _tell_flows(self, erasure: Erasure, deadline: float) -> None:
-        record = LogRecord("", 0, 0, erasure.at, erasure.id.encode(), msgspec.json.encode(erasure))
+    def _completed(self, pending: Pending) -> Pending:
+        """Wait until nothing of the person comes in any more; add the conversations that came in until then.
+
+        Of an event in a conversation only the conversation tells whose it is, and that only by another event.
+        """
         # Workers go by what they knew of the erased so many seconds ago. One that let an event of the person pass just
         # before it looked again must have done so before the flow is told: else the event comes in behind the erasure,
         # and stays. Twice that leaves it as long again to hand the event on. The file may be as old as this moment.
         self._sleep(2 * LOOK_SECONDS)
-        for flow in self._readers:
+        speech = self._conversing.find(pending.erasure)
+        if speech.ids == set(pending.erasure.conversations):
+            return pending
+        erasure = msgspec.structs.replace(pending.erasure, conversations=tuple(sorted(speech.ids)))
+        telling = tuple(sorted({*pending.telling, *speech.names}))
+        pending = msgspec.structs.replace(pending, erasure=erasure, telling=telling)
+        self.erasures.begin(pending)
+        self._sleep(2 * LOOK_SECONDS)
+        return pending
+
+    def _tell_flows(self, erasure: Erasure, deadline: float) -> None:
+        record = LogRecord("", 0, 0, erasure.at, erasure.id.encode(), msgspec.json.encode(erasure))
+        for flow in self._holders:
             self._log.append(control_stream(flow), [record])
-        for flow in self._readers:
+        for flow in self._holders:
             self._progress(f"the flow {flow} lets go")
             while not self._has_applied(flow):
                 if not runs(flow, self._settings.data_dir):
@@ -203,7 +232,7 @@ class Forgetting:
 
     def _has_applied(self, flow: str) -> bool:
         stream = control_stream(flow)
-        applied = {mark.partition: mark.offset for mark in self._readers[flow].applied() if mark.source == stream}
+        applied = {mark.partition: mark.offset for mark in self._holders[flow].applied() if mark.source == stream}
         return all(
             applied.get(str(partition), -1) >= self._log.bounds(stream, partition)[1]
             for partition in self._log.partitions(stream)
@@ -211,11 +240,11 @@ class Forgetting:
 
     def _await_epochs(self, deadline: float) -> None:
         """Wait until flows that run have begun epochs anew: what they had been told is then part of their recovery."""
-        for flow, reader in self._readers.items():
+        for flow, holder in self._holders.items():
             for _ in range(_EPOCHS):
                 since = self._clock()
                 while runs(flow, self._settings.data_dir) and not any(
-                    mark.read_at > since for mark in reader.applied()
+                    mark.read_at > since for mark in holder.applied()
                 ):
                     self._wait(deadline, f"the flow {flow!r} has closed no epoch")
 
@@ -223,15 +252,6 @@ class Forgetting:
         if time.monotonic() >= deadline:
             raise HeadraceError(what, "see that it runs; then `headrace forget --finish`")
         self._sleep(POLL_SECONDS)
-
-    def _counted(self, id_: str) -> list[Removed]:
-        names = {PROFILES: "profile store", TABLES: "live tables"}
-        return [
-            # Beside the rows of live tables there are no entries.
-            Removed(names[flow], "rows" if flow == TABLES else what, count)
-            for flow, reader in self._readers.items()
-            for what, count in msgspec.json.decode(reader.facts(_ERASED).get(id_, b"{}"), type=dict[str, int]).items()
-        ]
 
     def _redacted(self, judge: Redactor) -> list[Removed]:
         found: list[Removed] = []
@@ -249,7 +269,7 @@ class Forgetting:
         What the engine keeps for its recovery leaves it only when later epochs have ended: then it is compacted again.
         """
         needles = Needles((*pending.telling, *pending.values))
-        records = Needles(pending.erasure.records)
+        records = Needles((*pending.erasure.records, *pending.erasure.conversations))
         recovery = self._settings.data_dir.absolute() / "recovery"
         self._progress("compacting")
         paths = databases(self._settings.data_dir, [self._settings.cache_path])
@@ -257,12 +277,14 @@ class Forgetting:
         others = [path for path in paths if path not in kept]
         still = not any(runs(flow, self._settings.data_dir) for flow in FLOWS)
         done = {one.path: one for one in compact(others, deadline, patience=_UNHURRIED if still else STORE_PATIENCE)}
+        anew = write_anew(self._settings.kpis_path, max(1.0, deadline - time.monotonic()))
+        done |= {one.path: one for one in anew}
         done |= {one.path: one for one in compact(kept, deadline, patience=ENGINE_PATIENCE)}
         for _ in range(ROUNDS):
             again = [path for path in kept if _holds(path, records)]
             if not again:
                 break
-            for flow in self._readers:
+            for flow in self._holders:
                 if not runs(flow, self._settings.data_dir):
                     self._run_flow(flow)
             self._await_epochs(deadline)
@@ -274,7 +296,8 @@ class Forgetting:
         """Return where texts that name the person stand now, beside the log, which is counted by events."""
         self._progress("searching all files")
         log = self._settings.log_dir.absolute()
-        found = scan([self._settings.data_dir], Needles(trail.telling), besides=[self._settings.erasures_path])
+        folders = [self._settings.data_dir, self._settings.lake_dir]
+        found = scan(folders, Needles(trail.telling), besides=[self._settings.erasures_path])
         places: dict[str, int] = {}
         for path, texts in found.hits.items():
             if log not in path.absolute().parents:
@@ -290,7 +313,7 @@ class Forgetting:
             TABLES: [live.name for live in self._settings.tables.live],
         }
         stores = [(reader, tables[flow]) for flow, reader in self._readers.items()]
-        return Others(stores, self._log, self._reading, judge.concerns, self._profiles)
+        return Others(stores, self._log, self._reading, judge.concerns, speech=self._speech, profiles=self._profiles)
 
     def _server_remarks(self, seconds: float) -> list[str]:
         rows = self._settings.rows
@@ -303,13 +326,25 @@ class Forgetting:
         return list(dict.fromkeys(said))
 
     def _folders(self) -> list[Path]:
-        return [self._settings.data_dir, self._settings.log_dir]
+        return [self._settings.data_dir, self._settings.log_dir, self._settings.lake_dir]
 
     def _name(self, path: Path) -> str:
         for folder in self._folders():
             if folder.absolute() in path.absolute().parents:
                 return str(path.absolute().relative_to(folder.absolute().parent))
         return str(path)
+
+
+def _erasure(trail: Trail, id_: str = "", at: int = 0) -> Erasure:
+    return Erasure(
+        id=id_,
+        realm=trail.realm,
+        person=trail.person,
+        records=tuple(sorted(trail.records)),
+        identifiers=tuple(sorted(trail.identifiers)),
+        at=at,
+        conversations=tuple(sorted(trail.conversations)),
+    )
 
 
 def _of_nobody_else(path: Path, texts: Mapping[str, int], had: Had) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from events.changes import Change, Row
+from serving.conversations import SpeechReading
 from serving.trails import ChangeReading, every, texts_of
 from stores.log.base import Log
 from stores.profiles.base import ProfileReader
@@ -38,6 +40,7 @@ class Others:
     """What is left in the stores and in the log, all of it somebody else's.
 
     :arg concerns: Tells of a change whether it is of the person all the same.
+    :arg speech: Reads streams of conversations, from which those of the person have been removed.
     :arg profiles: The profiles, of which the person's is gone: fields of them may be joined of two columns, as a name
         is, and then stand in no row as they are.
     """
@@ -48,8 +51,11 @@ class Others:
         log: Log,
         reading: ChangeReading,
         concerns: Callable[[Change], bool],
+        *,
+        speech: SpeechReading,
         profiles: ProfileReader,
     ) -> None:
+        self._speech = speech
         self._stores = [(reader, list(tables)) for reader, tables in stores]
         self._log = log
         self._reading = reading
@@ -106,13 +112,22 @@ class Others:
     def _changes(self, wanted: set[str]) -> Iterator[tuple[Row, set[str]]]:
         needles = Needles(wanted)
         for stream in self._log.streams():
-            if not self._reading.reads(stream):
+            if not (self._reading.reads(stream) or self._speech.reads(stream)):
                 continue
             for record in every(self._log, stream):
                 if not wanted:
                     return
                 there = set(needles.in_(record.value or b"")) & wanted
-                if there:
+                if there and self._speech.reads(stream):
+                    yield {"value": _json(record.value)}, there
+                elif there:
                     for change in self._reading.changes(record) or ():
                         if not self._concerns(change):
                             yield from ((row, there) for row in (change.after, change.before) if row is not None)
+
+
+def _json(value: bytes | None) -> Any:
+    try:
+        return msgspec.json.decode(value or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return (value or b"").decode(errors="replace")

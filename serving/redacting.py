@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from events.changes import Change
 from events.dead_letters import DeadLetter
 from events.erasure import ERASED
+from events.feedback import FeedbackEvent, Point
 from events.log import LogRecord
+from serving.conversations import SpeechReading
+from serving.pruning import without
 from serving.trails import Belonging, ChangeReading
 from stores.scan import ways
 
@@ -64,6 +68,8 @@ class Redactor:
     :arg telling: Texts that name the person and nobody else.
     :arg at: When the erasure was asked for (ms since epoch): later events that name the person are somebody else's.
     :arg shared: Streams whose events are of nobody, such as documents: they only lose the name.
+    :arg speech: Reads streams of conversations.
+    :arg conversations: Ids of the person's conversations.
     """
 
     def __init__(
@@ -75,7 +81,12 @@ class Redactor:
         telling: Iterable[str],
         at: int,
         shared: Iterable[str] = (),
+        speech: SpeechReading | None = None,
+        conversations: Iterable[str] = (),
     ) -> None:
+        self._speech = speech
+        self._conversations = frozenset(conversations)
+        self._mentioning = Naming(self._conversations)
         self._reading = reading
         self._belonging = belonging
         self._records = frozenset(records)
@@ -91,6 +102,8 @@ class Redactor:
             return record
         if record.stream in self._shared:
             return self._without_name(record)
+        if self._speech is not None and self._speech.reads(record.stream):
+            return self._without_speech(record, self._speech)
         if not self._reading.reads(record.stream):
             return None if self._names(record) else record
         changes = self._reading.changes(record)
@@ -109,6 +122,35 @@ class Redactor:
     def concerned(self, letter: DeadLetter) -> bool:
         """Tell whether a dead letter is of the person."""
         return self(letter.record) is not letter.record
+
+    def _without_speech(self, record: LogRecord, speech: SpeechReading) -> LogRecord | None:
+        events = speech.events(record)
+        if events is None:
+            gone = self._names(record) or any(map(self._mentioning.in_, _parts(record)))
+            return None if gone else record
+        if not any(map(self._said, events)):
+            return self._without_name(record)
+        if all(map(self._said, events)):
+            return None
+        return self._pruned(record, speech)
+
+    def _said(self, event: FeedbackEvent) -> bool:
+        return not isinstance(event, Point) and event.conversation in self._conversations
+
+    def _pruned(self, record: LogRecord, speech: SpeechReading) -> LogRecord | None:
+        """Return what is left of a record that has something of others as well; None if it cannot be told apart."""
+
+        def alone(part: Any) -> LogRecord:
+            return msgspec.structs.replace(record, value=msgspec.json.encode(part))
+
+        def mine(part: Any) -> bool:
+            events = speech.events(alone(part))
+            return self._names(alone(part)) if events is None else any(map(self._said, events))
+
+        left = without(msgspec.json.decode(record.value or b"null"), mine)
+        if left is None or any(map(self._said, speech.events(alone(left)) or ())):
+            return None
+        return self._without_name(alone(left))
 
     def _names(self, record: LogRecord) -> bool:
         return record.event_time <= self._at and any(map(self._naming.in_, _parts(record)))

@@ -44,6 +44,7 @@ class Trail(msgspec.Struct):
     :arg identifiers: Those that only its records carry.
     :arg telling: Texts that name this person and nobody else.
     :arg values: Other texts of its rows.
+    :arg conversations: Ids of the conversations that it had.
     """
 
     realm: str
@@ -53,6 +54,7 @@ class Trail(msgspec.Struct):
     identifiers: set[str] = msgspec.field(default_factory=set)
     telling: set[str] = msgspec.field(default_factory=set)
     values: set[str] = msgspec.field(default_factory=set)
+    conversations: set[str] = msgspec.field(default_factory=set)
 
     @property
     def records(self) -> set[str]:

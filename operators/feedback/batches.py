@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from events.dead_letters import DeadLetter
+from events.erasure import Erasure
 from events.feedback import FeedbackEvent, Timed
 from events.kpis import TooLate
 from events.log import LogRecord, Mark
@@ -16,11 +17,13 @@ class FeedbackBatch(msgspec.Struct, frozen=True):
     :arg events: In the log's order, each with the record that it was decoded from.
     :arg mark: How far the partition has been read with them.
     :arg dead: What could not be decoded.
+    :arg erasures: Persons who are to be forgotten.
     """
 
     events: list[tuple[FeedbackEvent, LogRecord]]
     mark: Mark
     dead: list[DeadLetter]
+    erasures: list[Erasure] = []
 
 
 class JudgedBatch(msgspec.Struct, frozen=True):

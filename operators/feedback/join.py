@@ -7,12 +7,13 @@ some is told as their changes, so that whoever counts them takes out what was an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
 from bytewax.dataflow import Stream, operator
 from typing_extensions import override
 
+from events.erasure import ErasedConversation
 from events.feedback import Judgement, Point, Said, Timed
 from events.kpis import Fact, FactChange, Frontier
 from operators.buckets import Bucket, Snapshot, bucketed
@@ -31,7 +32,7 @@ OPEN = 16
 """Conversations of a bucket whose sorted lists are kept beside their state."""
 _WORDS = 1_000
 
-Joined: TypeAlias = "Timed | Judgement | Frontier"
+Joined: TypeAlias = "Timed | Judgement | Frontier | ErasedConversation"
 
 _POINT, _CONVERSATION = "p", "c"
 """What an id of the state begins with."""
@@ -43,10 +44,20 @@ class JoinBucket(Bucket[Joined, FactChange]):
     """Joins the conversations of one bucket, and drops points that come twice.
 
     What is beyond `most` in one conversation does not count: it is logged, and counted in the conversation's state.
+
+    :arg is_erased: Tells whether a conversation was that of a person who has been erased: what was under way of it then
+        is passed over. It knows of an erasure before that comes here.
     """
 
-    def __init__(self, limits: Limits, objectives: Objectives, most: int = MOST) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        objectives: Objectives,
+        most: int = MOST,
+        is_erased: Callable[[str], bool] = lambda conversation: False,
+    ) -> None:
         super().__init__()
+        self._is_erased = is_erased
         self._limit = limits.horizon
         self._objectives = objectives
         self._most = most
@@ -57,6 +68,13 @@ class JoinBucket(Bucket[Joined, FactChange]):
     def step(self, id_: str, value: Joined) -> Iterable[FactChange]:
         if isinstance(value, Frontier):
             self._forget(value.time)
+            return ()
+        if isinstance(value, ErasedConversation):
+            # Its facts are not taken back: what has been counted stays counted, and says nothing of anybody.
+            self.entries.pop(id_, None)
+            self._open.pop(id_, None)
+            return ()
+        if id_[0] == _CONVERSATION and self._is_erased(id_[1:]):
             return ()
         if isinstance(value, Judgement):
             conversation = self._conversation(id_, value.conversation)
@@ -243,20 +261,32 @@ def joined_id(value: Joined) -> str:
     """Return under which id the state of a value is: its conversation's, or that of the point."""
     if isinstance(value, Frontier):
         return ""
-    if isinstance(value, Judgement):
+    if isinstance(value, (Judgement, ErasedConversation)):
         return _CONVERSATION + value.conversation
     event = value.event
     return _POINT + point_id(event) if isinstance(event, Point) else _CONVERSATION + event.conversation
 
 
 @operator
-def join(step_id: str, up: Stream[Joined], limits: Limits, objectives: Objectives) -> Stream[FactChange]:
+def join(
+    step_id: str,
+    up: Stream[Joined],
+    limits: Limits,
+    objectives: Objectives,
+    is_erased: Callable[[str], bool] = lambda conversation: False,
+) -> Stream[FactChange]:
     """Put together what belongs together.
 
     :arg step_id: Unique ID; part of the state's schema.
-    :arg up: Events that are not too late, verdicts that come after them, and frontiers, in any order.
+    :arg up: Events that are not too late, verdicts that come after them, frontiers and conversations that are to be
+        forgotten, in any order.
     :arg limits: How far apart what belongs together may be.
     :arg objectives: From when on a shown context is stale.
+    :arg is_erased: Tells whether a conversation was that of a person who has been erased.
     :returns: What changes among the facts with each event.
     """
-    return bucketed("conversations", up, joined_id, lambda: JoinBucket(limits, objectives), slice_of=slice_of)
+
+    def make() -> JoinBucket:
+        return JoinBucket(limits, objectives, is_erased=is_erased)
+
+    return bucketed("conversations", up, joined_id, make, slice_of=slice_of)

@@ -22,6 +22,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from typing_extensions import override
 
 from events.clock import Clock, system_clock
+from events.erasure import Erasure
 from events.errors import RejectedError
 from events.feedback import Comment, Judgement, Timed, Turn, Verdict
 
@@ -130,7 +131,7 @@ def remembering(classify: Classify, most: int = _REMEMBERED) -> Classify:
     return remembered
 
 
-class Lane(StatefulBatchLogic[list[Ask], "Judgement | GivenUp", LaneState]):
+class Lane(StatefulBatchLogic["list[Ask] | Erasure", "Judgement | GivenUp", LaneState]):
     """One part of what is in flight, and who is asked.
 
     :arg clock: Only for when to look again.
@@ -155,9 +156,12 @@ class Lane(StatefulBatchLogic[list[Ask], "Judgement | GivenUp", LaneState]):
                 self._submit(ask)
 
     @override
-    def on_batch(self, values: list[list[Ask]]) -> tuple[Iterable[Judgement | GivenUp], bool]:
+    def on_batch(self, values: list[list[Ask] | Erasure]) -> tuple[Iterable[Judgement | GivenUp], bool]:
         out: list[Judgement | GivenUp] = []
         for asks in values:
+            if isinstance(asks, Erasure):
+                self._forget(frozenset(asks.conversations))
+                continue
             for ask in asks:
                 while len(self._pending) >= self._most:
                     wait(self._pending.values(), return_when=FIRST_COMPLETED)
@@ -188,6 +192,12 @@ class Lane(StatefulBatchLogic[list[Ask], "Judgement | GivenUp", LaneState]):
     def snapshot(self) -> LaneState:
         # A copy: looking again changes what is pending before the engine has written this down.
         return self.VERSION, list(self._pending)
+
+    def _forget(self, conversations: frozenset[str]) -> None:
+        """Wait for nothing any more that was said in these conversations."""
+        for ask in [ask for ask in self._pending if ask[1] in conversations]:
+            # The answer is not cancelled: somebody else may have said the same, and wait for it too.
+            del self._pending[ask]
 
     def _submit(self, ask: Ask) -> None:
         if ask in self._pending:
@@ -235,6 +245,12 @@ def lanes_of(batch: Iterable[Timed]) -> list[tuple[str, list[Ask]]]:
     return list(lanes.items())
 
 
+def told_to_lanes(batch: Sequence[Timed | Erasure]) -> list[tuple[str, list[Ask] | Erasure]]:
+    """Do as `lanes_of`; who is to be forgotten is told to all lanes, and first: nothing of theirs is asked any more."""
+    erasures = [(f"{lane:02d}", one) for one in batch if isinstance(one, Erasure) for lane in range(LANES)]
+    return [*erasures, *lanes_of(one for one in batch if not isinstance(one, Erasure))]
+
+
 @dataclass(frozen=True)
 class Judged:
     """Streams returned from `judge_later`."""
@@ -246,7 +262,7 @@ class Judged:
 @operator
 def judge_later(
     step_id: str,
-    up: Stream[Timed],
+    up: Stream[Timed | Erasure],
     open_judge: Callable[[], Asked],
     clock: Clock = system_clock,
     most_pending: int = MOST_PENDING,
@@ -257,7 +273,7 @@ def judge_later(
     answers, 50 milliseconds apart at first; none while nobody is.
 
     :arg step_id: Unique ID; part of the state's schema.
-    :arg up: Stream; its events themselves do not go on from here.
+    :arg up: Events, which do not go on from here themselves, and persons who are to be forgotten.
     :arg open_judge: Called once in each process that has a lane with something to ask.
     :arg clock: Tells when to look for answers.
     :arg most_pending: Texts that are in flight in each of the 16 lanes; with more the flow waits.
@@ -269,7 +285,7 @@ def judge_later(
         return Lane(judge(), clock, most_pending, state)
 
     # Lists cross between workers, not single items: each crossing costs the same.
-    asks: KeyedStream[list[Ask]] = op.flat_map_batch("lanes", up, lanes_of)
+    asks: KeyedStream[list[Ask] | Erasure] = op.flat_map_batch("lanes", up, told_to_lanes)
     told = op.key_rm("unkey", op.stateful_batch("ask", asks, shim_builder))
     split = op.branch("split", told, _is_judgement)
     return Judged(split.trues, split.falses)  # type: ignore[arg-type]  # branch cannot narrow by a plain predicate

@@ -31,6 +31,8 @@ _ONE = {
     "names in events": "name in an event",
     "events that stay until retention takes them": "event that stays until retention takes it",
     "letters": "letter",
+    "facts": "fact",
+    "conversations": "conversation",
 }
 """What is removed, where it is one."""
 
@@ -56,7 +58,7 @@ def forget(
     timeout: Annotated[str, typer.Option(metavar="SPAN", help="How long to wait for the flows.")] = "2min",
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as one JSON document.")] = False,
 ) -> None:
-    """Erase a person from the profiles, the identity graph, live tables and the log.
+    """Erase a person from profiles, identity graph, live tables, conversations and log.
 
     Activities, dead letters and what flows keep go as well. Flows may run
     meanwhile; one that stands still is run to the end of the log. A fingerprint

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 Stage = Literal["early", "final", "corrected"]
 Group = tuple[tuple[str, str], ...]
 
+_PERSONS = " UNION ALL ".join(
+    f"SELECT conversation, person FROM {kind} WHERE person <> ''"  # noqa: S608  # names of ours
+    for kind in CONVERSATIONAL
+    if "person" in FIELDS[kind]
+)
+
 
 class StoredKpi(msgspec.Struct, frozen=True):
     """What there is of one KPI in one kind of window and one grouping.
@@ -139,19 +145,20 @@ class KpiReader:
             ORDER BY event_time DESC, id LIMIT ?"""  # noqa: S608  # columns of ours
         return [alert_of(row) for row in self._rows(query, [over, -(2**62) if since is None else since, limit])]
 
-    def persons(self) -> list[tuple[str, str]]:
-        """Return conversations, each with a person that facts of it name."""
-        parts = [
-            f"SELECT conversation, person FROM {kind} WHERE person <> ''"  # noqa: S608  # names of ours
-            for kind in CONVERSATIONAL
-            if "person" in FIELDS[kind]
-        ]
-        return self._rows(f"SELECT DISTINCT conversation, person FROM ({' UNION ALL '.join(parts)})")  # noqa: S608  # as above
+    def persons(self) -> list[str]:
+        """Return all persons that facts name, as they name them."""
+        return [person for (person,) in self._rows(f"SELECT DISTINCT person FROM ({_PERSONS}) ORDER BY person")]  # noqa: S608  # ours
+
+    def conversations_of(self, persons: Sequence[str]) -> list[str]:
+        """Return the conversations of which facts name one of these persons."""
+        query = f"""SELECT DISTINCT conversation FROM ({_PERSONS})
+            WHERE person IN (SELECT unnest(?::VARCHAR[])) ORDER BY conversation"""  # noqa: S608  # ours
+        return [conversation for (conversation,) in self._rows(query, [list(persons)])]
 
     def facts_of(self, conversations: Sequence[str]) -> int:
         """Return how many facts there are of these conversations."""
         parts = [
-            f"SELECT count(*) AS count FROM {kind} WHERE list_contains(?::VARCHAR[], conversation)"  # noqa: S608  # names of ours
+            f"SELECT count(*) AS count FROM {kind} WHERE conversation IN (SELECT unnest(?::VARCHAR[]))"  # noqa: S608  # names of ours
             for kind in CONVERSATIONAL
         ]
         query = f"SELECT sum(count)::BIGINT FROM ({' UNION ALL '.join(parts)})"  # noqa: S608  # as above

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from events.clock import Clock
+from events.feedback import FeedbackEvent
 from stores.lake.intake import LakeIntake
 from stores.lake.reader import LakeReader
 from stores.lake.rows import DAY, Objective
@@ -13,10 +16,16 @@ from stores.settings import Settings
 _HOUR = 3_600_000
 
 
-def open_lake(settings: Settings, clock: Clock, objective: Objective) -> LakeIntake:
+def open_lake(
+    settings: Settings,
+    clock: Clock,
+    objective: Objective,
+    barred: Callable[[FeedbackEvent], bool] = lambda event: False,
+) -> LakeIntake:
     """Open the lake and its working state for writing.
 
     :arg objective: How many milliseconds a source may be behind when a piece of it is shown.
+    :arg barred: Tells which events are of persons who have been erased.
     :raises StoreError: When another one writes it, or it is not what the settings say.
     """
     lake = settings.lake
@@ -34,6 +43,7 @@ def open_lake(settings: Settings, clock: Clock, objective: Objective) -> LakeInt
         keep=round(lake.keep_days * DAY),
         compact_every=lake.compact_every,
         retain=round(lake.retain_hours * _HOUR),
+        barred=barred,
     )
 
 

@@ -12,11 +12,13 @@ the lake takes a fixed share of the time at most, and what is applied is noted w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from typing_extensions import override
 
 from events.clock import Clock
+from events.erasure import Erasure
 from events.errors import StoreError
 from events.feedback import FeedbackEvent, Point, Said
 from events.log import Applied, Mark, furthest
@@ -25,6 +27,9 @@ from stores.lake.table import LakeTable
 from stores.lake.working import Conversations, Kept, Place
 from stores.rows.change_intake import applied_after
 from stores.sink import EpochWriter
+
+ERASED = "erased"
+"""Kind of facts that hold, by id of an erasure, how many conversations it has removed."""
 
 _LAKE = "lake"
 _CHUNK = 2_000
@@ -42,7 +47,7 @@ _HOUR = 3_600_000
 logger = logging.getLogger(__name__)
 
 
-class LakeIntake(EpochWriter[FeedbackEvent]):
+class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
     """Drives the lake from a dataflow.
 
     :arg conversations: The working state; closed if the lake cannot be used.
@@ -52,6 +57,7 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
     :arg keep: Milliseconds of event time for which a conversation's events are kept in the working state.
     :arg compact_every: Commits between two compactions.
     :arg retain: Milliseconds for which replaced files are kept.
+    :arg barred: Tells which events are of persons who have been erased: what was under way then is not let in.
     :raises StoreError: When the lake is not the one of this working state, or one of them cannot be used.
     """
 
@@ -65,7 +71,9 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
         keep: int,
         compact_every: int,
         retain: int,
+        barred: Callable[[FeedbackEvent], bool] = lambda event: False,
     ) -> None:
+        self._barred = barred
         self._conversations = conversations
         self._table = table
         self._objective = objective
@@ -87,8 +95,19 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
             raise
 
     @override
-    def write(self, items: Sequence[FeedbackEvent]) -> None:
-        said = [item for item in items if not isinstance(item, Point)]
+    def write(self, items: Sequence[FeedbackEvent | Erasure]) -> None:
+        said: list[Said] = []
+        for item in items:
+            if isinstance(item, Erasure):
+                # What came before it is to be there, so that it can go.
+                self._take(said)
+                said = []
+                self._erase(item)
+            elif not isinstance(item, Point) and not self._barred(item):
+                said.append(item)
+        self._take(said)
+
+    def _take(self, said: Sequence[Said]) -> None:
         if not said:
             return
         with self._conversations.transaction():
@@ -133,18 +152,19 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
         took = max(0, self._clock() - begun)
         self._rest_until = begun + took + min(_REST * took, _LONGEST_REST)
 
-    def erase(self, persons: Iterable[str]) -> int:
-        """Remove all conversations in which one of these persons is named, and every byte of them in the lake.
+    def erase(self, persons: Iterable[str], conversations: Iterable[str] = ()) -> int:
+        """Remove conversations, and all in which one of these persons is named, and every byte of them in the lake.
 
         The working state's file still has to be written anew (`stores/compaction.py`).
 
         :arg persons: Ids as the events have them.
+        :arg conversations: Ids of conversations.
         :returns: How many conversations there were.
         """
-        named = frozenset(persons) - {""}
+        named, ids = frozenset(persons) - {""}, frozenset(conversations)
         self.flush()
-        rows = self._table.of_persons(named)
-        kept = {one.id: one for one in self._conversations.of_persons(named)}
+        rows = self._table.of(named, ids)
+        kept = {one.id: one for one in (*self._conversations.of_persons(named), *self._conversations.of_ids(ids))}
         # The rows go first: while the working state has the conversations, they are found again after a crash.
         self._table.remove(rows)
         with self._conversations.transaction():
@@ -153,6 +173,12 @@ class LakeIntake(EpochWriter[FeedbackEvent]):
             self._note_version()
         self.vacuum(everything=True)
         return len(known)
+
+    def _erase(self, erasure: Erasure) -> None:
+        gone = self.erase((), erasure.conversations)
+        known = self._conversations.facts(ERASED).get(erasure.id, b"0")
+        with self._conversations.transaction():
+            self._conversations.note(ERASED, {erasure.id: msgspec.json.encode(gone + msgspec.json.decode(known))})
 
     def compact(self) -> int:
         """Make few files of many small ones; return how many are fewer."""

@@ -124,9 +124,10 @@ class LakeTable:
         """Return the id and the place of all rows."""
         return self._places("true", [])
 
-    def of_persons(self, persons: frozenset[str]) -> dict[str, Place]:
-        """Return the rows of which an event names one of these persons."""
-        return dict(self._places("list_has_any(persons, (SELECT list(id) FROM wanted))", sorted(persons)))
+    def of(self, persons: frozenset[str], ids: frozenset[str]) -> dict[str, Place]:
+        """Return the rows of which an event names one of these persons, and those with these ids."""
+        found = dict(self._places("list_has_any(persons, (SELECT list(id) FROM wanted))", sorted(persons)))
+        return found | dict(self._places("id IN (SELECT id FROM wanted)", sorted(ids)))
 
     def _places(self, condition: str, wanted: Sequence[str]) -> Iterator[tuple[str, Place]]:
         import duckdb

@@ -204,13 +204,20 @@ class Conversations:
 
     def of_persons(self, persons: frozenset[str]) -> list[Kept]:
         """Return the conversations of which an event that is kept here names one of these persons."""
-        numbers = set()
+        numbers: set[int] = set()
+        if not persons:
+            return []
         with explained(self._path):
             for number, kind, value in self._db.execute("SELECT conversation, kind, value FROM events WHERE kind <> 3"):
                 if _DECODERS[kind].decode(value).person in persons:
                     numbers.add(number)
             query = f"SELECT {_KEPT} FROM conversations WHERE number IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own names
             return [_kept(row) for row in self._db.execute(query, (_json(sorted(numbers)),))]
+
+    def of_ids(self, ids: Iterable[str]) -> list[Kept]:
+        """Return the conversations of these ids that are known."""
+        with explained(self._path):
+            return list(self._find(sorted(ids)).values())
 
     def remove(self, conversations: Sequence[Kept]) -> None:
         """Remove conversations with all that is known of them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from events.log import Applied
+from stores.lake.intake import ERASED
 from stores.lake.working import LAYOUT, explained
 from stores.rows.base import APPLIED, applied_of
 from stores.rows.sqlite import facts
@@ -26,6 +27,24 @@ class WorkingSize(msgspec.Struct, frozen=True):
     waiting: int = 0
     dirty: int = 0
     applied: tuple[Applied, ...] = ()
+
+
+def read_erased(path: Path, erasure: str) -> int:
+    """Return how many conversations an erasure has removed."""
+    if not path.exists():
+        return 0
+    with explained(path), closing(open_for_reading(path)) as db:
+        if not check(db, path, LAYOUT):
+            return 0
+        return int(msgspec.json.decode(facts(db, ERASED).get(erasure, b"0"), type=int))
+
+
+def read_applied(path: Path) -> list[Applied]:
+    """Return how far the working state has taken in its streams."""
+    if not path.exists():
+        return []
+    with explained(path), closing(open_for_reading(path)) as db:
+        return applied_of(facts(db, APPLIED)) if check(db, path, LAYOUT) else []
 
 
 def read_working(path: Path) -> WorkingSize:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
@@ -95,9 +96,14 @@ ORDERS = {"name": "orders", "table": "orders", "references": "users", "by": {"us
 
 
 class House:
-    """A data folder with its log, and flows that are run to the end of it, with their recovery folders."""
+    """A data folder with its log, and flows that are run to the end of it, with their recovery folders.
 
-    def __init__(self, path: Path, fields: Sequence[dict[str, Any]] = ()) -> None:
+    :arg more: Further sections of the settings.
+    """
+
+    flows: Mapping[str, Callable[[Settings], Dataflow]] = FLOWS
+
+    def __init__(self, path: Path, fields: Sequence[dict[str, Any]] = (), **more: Any) -> None:
         self.path = path
         streams = [{"name": name, "format": "headrace"} for name in ("crm", "shop")]
         self.settings: Settings = load(
@@ -106,6 +112,7 @@ class House:
             log={"partitions": 2},
             profiles={"streams": streams, "tables": [CUSTOMERS, USERS, ORDERS], "identifiers": TYPES, "fields": fields},
             tables={"streams": streams[1:], "live": [{"name": "orders", "table": "orders"}], "others": "ignore"},
+            **more,
         )
         self.log = FileLog(self.settings.log_dir, partitions=2)
         self.letters = DeadLetters(self.settings.dead_letters_path, lambda: NOON)
@@ -121,7 +128,7 @@ class House:
         if not recovery.exists():
             recovery.mkdir(parents=True)
             init_db_dir(recovery, 2)
-        run_main(FLOWS[flow](self.settings), recovery_config=RecoveryConfig(str(recovery)))
+        run_main(self.flows[flow](self.settings), recovery_config=RecoveryConfig(str(recovery)))
 
     def forgetting(self, progress: Callable[[str], object] = lambda text: None) -> Forgetting:
         return Forgetting(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from events.erasure import Erasure
 from events.errors import StoreError
+from events.persons import person_id
 from stores.erasures import LOOK_SECONDS, ErasedPeople, Erasures, Pending, Receipt, Removed
 
 ANNA = Erasure(
@@ -24,6 +26,18 @@ class Hands:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_conversations_and_ids_are_known_by_fingerprints_for_ever_and_apart_from_records(path: Path) -> None:
+    erasures = Erasures(path)
+    erasures.begin(pending(msgspec.structs.replace(ANNA, conversations=("chat-1", "email"))))
+    known = erasures.fingerprints()
+    assert [known.has_conversation(id_) for id_ in ("chat-1", "email", "c2")] == [True, True, False]
+    assert not any(map(known.has_record, ("chat-1", "p1")))
+    former = person_id("default", 'shop/users/{"id":7}')
+    assert [known.has_person(id_) for id_ in ("p1", former, "p2", "chat-1")] == [True, True, False, False]
+    erasures.finish(receipt("e1"))
+    assert b"chat-1" not in path.read_bytes()
 
 
 def pending(erasure: Erasure, *values: str) -> Pending:

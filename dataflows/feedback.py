@@ -94,7 +94,7 @@ def build(settings: Settings) -> Dataflow:
 
     def open_intake() -> KpiIntake:
         tell = open_alert_sinks(settings, own_log)
-        return KpiIntake(settings, system_clock, tell, barred.conversation)
+        return KpiIntake(settings, system_clock, tell, barred.conversation, log)
 
     op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
     dead = op.flat_map("dead", judged, lambda batch: batch.dead)

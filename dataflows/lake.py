@@ -53,11 +53,14 @@ class Said(msgspec.Struct):
 class Decoding:
     """Decodes batches of all streams of feedback. Metric points are passed over: they belong to no conversation.
 
+    Marks tell the newest time of the events themselves: that of a record may be when it was recorded.
+
     :arg barred: Tells which events are of somebody who has been erased: they are passed over.
     """
 
     def __init__(self, settings: Settings, barred: Barred) -> None:
         self._barred = barred
+        self._newest: dict[tuple[str, str], int] = {}
         feedback = settings.feedback
         ahead = round(feedback.ahead_seconds * 1000)
         self._decoders = {
@@ -77,7 +80,16 @@ class Decoding:
         dead = [item for item in found if isinstance(item, DeadLetter)]
         records = [item for item in found if not isinstance(item, DeadLetter)]
         said = [event for events in records for event in self._barred.feedback(events)]
-        return Said([*(event for event in said if not isinstance(event, Point)), batch.mark], dead)
+        mark = self._marked(batch.mark, (event.time for events in records for event in events))
+        return Said([*(event for event in said if not isinstance(event, Point)), mark], dead)
+
+    def _marked(self, mark: Mark, times: Iterable[int]) -> Mark:
+        key = mark.source, mark.partition
+        known = self._newest.get(key)
+        newest = max(times if known is None else (known, *times), default=None)
+        if newest is not None:
+            self._newest[key] = newest
+        return msgspec.structs.replace(mark, event_time=newest)
 
     def _decode(self, record: LogRecord) -> Sequence[tuple[FeedbackEvent, ...]]:
         original = _original(record)
@@ -101,13 +113,17 @@ def build(settings: Settings) -> Dataflow:
         marks = read_working(settings.conversations_path).applied
         return {(mark.source, mark.partition): mark.offset for mark in marks}
 
+    log = open_log(settings)
+    streams = [*(stream.name for stream in settings.feedback.streams), replay_stream(FLOW)]
+
     def open_intake() -> LakeIntake:
-        return open_lake(settings, system_clock, objective, barred.said)
+        awaited = [(stream, str(partition)) for stream in streams for partition in log.partitions(stream)]
+        return open_lake(settings, system_clock, objective, barred.said, awaited)
 
     flow = Dataflow(FLOW)
     source = LogSource(
-        open_log(settings),
-        [*(stream.name for stream in settings.feedback.streams), replay_stream(FLOW), control_stream(FLOW)],
+        log,
+        [*streams, control_stream(FLOW)],
         batch_size=settings.lake.batch_size,
         tail=settings.mode == "live",
         heartbeat_seconds=settings.feedback.heartbeat_seconds,

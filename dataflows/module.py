@@ -24,6 +24,9 @@ def flow_of(build: Callable[[Settings], Dataflow]) -> Callable[[str], Dataflow]:
             message = f"a dataflow module has no attribute {name!r}"
             raise AttributeError(message)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        for chatty in ("httpx", "httpcore"):
+            # They tell whole addresses at INFO, and the address of a webhook is a secret of who receives it.
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         _collect_seldom()
         try:
             return build(load())

@@ -204,7 +204,7 @@ def rank(event: FeedbackEvent) -> tuple[int, bytes]:
 class Timed(msgspec.Struct, frozen=True):
     """An event, and how far its partition was when it came.
 
-    :arg watermark: Newest event time of its partition up to it, itself included.
+    :arg watermark: Newest event time of its partition up to its record, or its own if that is newer.
     """
 
     event: FeedbackEvent

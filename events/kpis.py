@@ -74,8 +74,9 @@ class FactChange(msgspec.Struct, frozen=True):
 
     :arg before: None if it is a new one.
     :arg after: None if it is gone. Of the same kind and id as `before`.
-    :arg watermark: Newest event time in the partition of the event that brought this about, itself included: what is
-        older by more than the horizon does not change any more.
+    :arg watermark: Of a new fact: newest event time in the partition of its own event, itself included. Of another one:
+        that of the event that brought the change about, or the one that the fact was told with last if that is newer.
+        What is older by more than the horizon does not change any more.
     """
 
     before: Fact | None

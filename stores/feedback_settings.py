@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -15,6 +16,16 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _WINDOW = re.compile(r"(\d{1,5})([smhd])(?:/(\d{1,5})([smhd]))?|session:(\d{1,5})([smhd])")
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MOST_STEPS = 1440
+_NUMBERS = (int, float)
+_OF_NUMBERS = {"sum", "mean", "min", "max", "quantile", "top"}
+_ORDERED = {"above", "below", "at_least", "at_most"}
+_KINDS: dict[type, str] = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list of texts",
+}
 
 Scalar: TypeAlias = str | int | float | bool
 Where: TypeAlias = dict[str, Scalar | tuple[Scalar, ...] | dict[str, Scalar | tuple[Scalar, ...]]]
@@ -62,6 +73,18 @@ def _checked_window(text: str) -> str:
 WindowText = Annotated[str, BeforeValidator(_checked_window)]
 
 
+def _checked_groupings(value: object) -> object:
+    flat = [field for field in value if isinstance(field, str)] if isinstance(value, (list, tuple)) else []
+    if isinstance(value, str) or flat:
+        example = value if isinstance(value, str) else flat[0]
+        message = f'each grouping is a list of fields: write by = [["{example}"]]'
+        raise ValueError(message)
+    return value
+
+
+Groupings = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_checked_groupings)]
+
+
 class FeedbackStreamSettings(Section):
     """`[[feedback.streams]]`: one stream of conversations, ratings, comments, contexts or metric points."""
 
@@ -96,7 +119,7 @@ class KpiSettings(Section):
         description="for `sql`: a SELECT over `facts`, the facts of one window, that returns a value and the fields "
         "of `by`; one grouping only",
     )
-    by: tuple[tuple[str, ...], ...] | None = Field(
+    by: Groupings | None = Field(
         None, description="groupings, each a list of fields; `[]` is the total; default: `by` of [feedback]"
     )
     windows: tuple[WindowText, ...] = Field((), description="such as `1m`, `1h/5m`, `session:30m`; default: [feedback]")
@@ -132,7 +155,47 @@ class KpiSettings(Section):
         if wrong:
             message = f"the KPI {self.name!r}: {self.facts} have no field {wrong[0]!r}; use one of {', '.join(known)}"
             raise ValueError(message)
+        for problem in (self._uncountable(), *_unfitting(self.facts, self.where), *_unfitting(self.facts, self.hits)):
+            if problem:
+                message = f"the KPI {self.name!r}: {problem}"
+                raise ValueError(message)
         return self
+
+    def _uncountable(self) -> str:
+        """Say why the aggregate cannot be of its field; nothing if it can."""
+        kind = _type_of(self.facts, self.of)
+        # True counts as 1, false as 0.
+        if not self.of or self.aggregate not in _OF_NUMBERS or kind in {*_NUMBERS, bool}:
+            return ""
+        numbers = [name for name, type_ in FIELDS[self.facts].items() if type_ in _NUMBERS]
+        remedy = f"use one of {', '.join(numbers)}" if numbers else "use `count`, `share` or `distinct`"
+        return f"{self.of!r} of {self.facts} is not a number, which {self.aggregate!r} needs; {remedy}"
+
+
+def _type_of(facts: FactKind, field: str) -> type:
+    """Return what the values of a field are; fields that points have by their labels are text."""
+    return FIELDS[facts].get(field, str)
+
+
+def _unfitting(facts: FactKind, where: Where) -> Iterator[str]:
+    """Say which conditions no fact can fulfil, as their values are of another kind than the field's."""
+    for field, said in where.items():
+        kind = _type_of(facts, field)
+        for comparison, value in (said if isinstance(said, dict) else {"is": said}).items():
+            ordered = comparison in _ORDERED
+            if ordered and kind not in _NUMBERS:
+                yield f"{field!r} is {_KINDS[kind]}, so nothing is {comparison.replace('_', ' ')} anything of it"
+            # What a comparison needs else is said where it is read.
+            elif ordered or comparison in {"is", "not"}:
+                for one in value if isinstance(value, tuple) else (value,):
+                    if not _fits(one, kind):
+                        yield f"{field!r} is {_KINDS[kind]}, which {one!r} is not"
+
+
+def _fits(value: Scalar, kind: type) -> bool:
+    if isinstance(value, str):
+        return kind in {str, tuple}
+    return kind is bool if isinstance(value, bool) else kind in _NUMBERS
 
 
 KPIS = (
@@ -266,7 +329,9 @@ class SentimentSettings(Section):
     key: SecretStr | None = Field(None, description="of the endpoint; only by variable")
     concurrency: int = Field(8, ge=1, le=256, description="requests at the same time")
     timeout_seconds: float = Field(20, gt=0, le=600, allow_inf_nan=False, description="of one request")
-    attempts: int = Field(5, ge=1, le=20, description="how often one text is tried")
+    attempts: int = Field(
+        5, ge=1, le=20, description="how often one text is tried; while the endpoint is down, all wait and none counts"
+    )
     most_requests_an_hour: int = Field(10_000, ge=0, description="a budget; what is beyond it waits")
 
     @field_validator("categories", "topics")
@@ -298,7 +363,7 @@ class WebhookSettings(Section):
     @classmethod
     def _reachable(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            message = f"{value!r} is no address; it begins with http:// or https://"
+            message = "what is given is no address; it begins with http:// or https://"  # which may be a secret
             raise ValueError(message)
         return value
 
@@ -308,7 +373,7 @@ class FeedbackSettings(Section):
 
     streams: tuple[FeedbackStreamSettings, ...] = Field((), description="the streams that feedback comes from")
     windows: tuple[WindowText, ...] = Field(("1m", "1h", "1d"), min_length=1, description="of KPIs that name none")
-    by: tuple[tuple[str, ...], ...] = Field(
+    by: Groupings = Field(
         ((), ("topic",), ("model",)),
         description="groupings of KPIs that name none; those of fields that facts have not drop out",
     )

@@ -334,10 +334,12 @@ def _explain(error: ValidationError) -> SettingsError:
     if first["type"] == "extra_forbidden":
         return _unknown(key, _siblings(first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
-    variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+    # What stands in a list has no variable of its own.
+    listed = any(isinstance(part, int) for part in first["loc"])
+    variable = "" if listed or not key else f" or by {PREFIX}{key.replace('.', '__').upper()}"
     return SettingsError(
         f"setting {key!r}: {message}" if key else message,
-        f"correct it in headrace.toml or by {variable}; `headrace settings` lists all",
+        f"correct it in headrace.toml{variable}; `headrace settings` lists all",
     )
 
 

@@ -22,6 +22,12 @@ X = TypeVar("X")
 class EpochWriter(ABC, Generic[X]):
     """What a store must do to be driven by a dataflow. It takes the same items twice without harm."""
 
+    def begin(self, *, resumed: bool) -> None:
+        """Learn, before anything is written, whether the flow goes on where it was; if not, it reads everything anew.
+
+        Nothing for a store to which that makes no difference.
+        """
+
     @abstractmethod
     def write(self, items: Sequence[X]) -> None:
         """Take items in; they may become visible at once."""
@@ -114,4 +120,9 @@ class StoreSink(FixedPartitionedSink[X | Mark, State], Generic[X]):
             writer.close()
             detail = f"{step_id}: the store is older than the recovery folder: a copy, or it has lost its last commits"
             raise StoreError(detail, "remove the recovery folder: the flow then goes on from what the store holds")
+        try:
+            writer.begin(resumed=resume_state is not None)
+        except BaseException:
+            writer.close()
+            raise
         return _StorePartition(writer)

@@ -65,6 +65,8 @@ class KpiConfig(Protocol):
     def by(self) -> tuple[tuple[str, ...], ...] | None: ...  # noqa: D102
     @property
     def windows(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def unit(self) -> str: ...  # noqa: D102
 
 
 class AlertConfig(Protocol):
@@ -127,6 +129,8 @@ class FeedbackConfig(Protocol):
     def objectives(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
     def objective_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def currency(self) -> str: ...  # noqa: D102
     def all_kpis(self) -> Sequence[KpiConfig]: ...  # noqa: D102
     def all_alerts(self) -> Sequence[AlertConfig]: ...  # noqa: D102
 
@@ -207,21 +211,26 @@ def conditions(where: Where, place: str) -> tuple[Condition, ...]:
 def alert_rules(feedback: FeedbackConfig, window_of: WindowOf) -> tuple[AlertRule, ...]:
     """Return the rules of all alerts; those that come with Headrace as far as there is what they look at.
 
-    :raises SettingsError: When one of the settings looks at a window or grouping that its KPI has not.
+    :raises SettingsError: When one of the settings looks at a window or grouping that its KPI has not, or at a KPI in
+        SQL, which is computed in the store when it is asked for: nobody would see its values here.
     """
     own = {alert.name for alert in feedback.alerts}
-    kpis = {kpi.name: kpi for kpi in feedback.all_kpis()}
+    kpis = {kpi.name: kpi for kpi in feedback.all_kpis() if kpi.aggregate != "sql"}
+    in_sql = {kpi.name for kpi in feedback.all_kpis() if kpi.aggregate == "sql"}
     rules = [_context_stale(feedback, window_of)] if feedback.builtin and "context_lag" in kpis else []
     for alert in feedback.all_alerts():
         kpi = kpis.get(alert.kpi)
         if alert.metric:
-            rules.append(_alert_rule(alert, ""))
+            rules.append(_alert_rule(alert))
             continue
+        if alert.kpi in in_sql and alert.name in own:
+            detail = f"the alert {alert.name!r} looks at {alert.kpi!r}, a KPI in SQL, which has no alerts"
+            raise SettingsError(detail, "let it look at a KPI that is not SQL, or at a metric")
         windows = () if kpi is None else kpi.windows or feedback.windows
         found = () if kpi is None else groupings(feedback, kpi)
         window = alert.window or next(iter(windows), "")
-        if window in windows and alert.by in found:
-            rules.append(_alert_rule(alert, window))
+        if kpi is not None and window in windows and alert.by in found:
+            rules.append(_alert_rule(alert, window, _unit_of(feedback, kpi), is_share=_is_share(kpi)))
         elif alert.name in own:
             detail = f"the alert {alert.name!r} looks at {alert.kpi!r} by {list(alert.by)} in windows of {window!r}"
             has = f"by {', '.join(str(list(by)) for by in found)} in windows of {', '.join(windows)}"
@@ -238,11 +247,20 @@ def _context_stale(feedback: FeedbackConfig, window_of: WindowOf) -> AlertRule |
     goals = objectives(feedback)
     return AlertRule(
         "context_stale", "threshold", "warning", "context_lag", fixed[0], ("source",), above=goals.default,
-        objectives=goals.by_source, direction="up", least_count=1, probation=1,
+        objectives=goals.by_source, direction="up", least_count=1, probation=1, unit=_unit_of(feedback, kpi),
     )  # fmt: skip
 
 
-def _alert_rule(alert: AlertConfig, window: str) -> AlertRule:
+def _is_share(kpi: KpiConfig) -> bool:
+    """Tell whether values are from 0 to 1; who names a unit has another one in mind."""
+    return kpi.aggregate == "share" and not kpi.unit
+
+
+def _unit_of(feedback: FeedbackConfig, kpi: KpiConfig) -> str:
+    return kpi.unit or (feedback.currency if kpi.of == "cost" and kpi.aggregate not in {"count", "distinct"} else "")
+
+
+def _alert_rule(alert: AlertConfig, window: str = "", unit: str = "", *, is_share: bool = False) -> AlertRule:
     return AlertRule(
         name=alert.name,
         detector=alert.detector,
@@ -262,6 +280,8 @@ def _alert_rule(alert: AlertConfig, window: str) -> AlertRule:
         raise_after=alert.raise_after,
         over_after=alert.over_after,
         cooldown=round(alert.cooldown_seconds * _SECOND),
+        unit=unit,
+        is_share=is_share,
     )
 
 

@@ -19,6 +19,7 @@ from operators.feedback.rows import (
     PERSON,
     ROLE,
     TIME,
+    TOLD,
     TOPIC,
     Key,
     Kind,
@@ -33,11 +34,9 @@ Place: TypeAlias = "tuple[int, str]"
 Edge: TypeAlias = "Place | tuple[int]"
 """A place, or before all places of an event time."""
 
-Entry: TypeAlias = (
-    "tuple[int, int, int, dict[str, Row], dict[str, Row], dict[str, Row], dict[str, Row], dict[str, Any]]"
-)
-"""Highest watermark, newest event time, how many events were refused; turns, ratings, comments, contexts by id; late
-verdicts by kind and id, of each by event time."""
+Entry: TypeAlias = "tuple[int, int, dict[str, Row], dict[str, Row], dict[str, Row], dict[str, Row], dict[str, Any]]"
+"""Newest event time, how many events were refused; turns, ratings, comments, contexts by id; late verdicts by kind and
+id, of each by event time."""
 
 NEVER = -(2**63)
 """Before every event time."""
@@ -56,14 +55,14 @@ class Conversation:
 
     __slots__ = (
         "about", "answers", "contexts", "holders", "horizon", "id", "naming", "newest", "order", "refused", "rows",
-        "shown", "size", "topical", "verdicts", "watermark", "whole",
+        "shown", "size", "topical", "verdicts", "whole",
     )  # fmt: skip
 
     def __init__(self, id_: str, horizon: int, entry: Entry | None = None) -> None:
         self.id = id_
         self.horizon = horizon
-        self.watermark, self.newest, self.refused, turns, ratings, comments, contexts, self.verdicts = entry or (
-            NEVER, NEVER, 0, {}, {}, {}, {}, {},
+        self.newest, self.refused, turns, ratings, comments, contexts, self.verdicts = entry or (
+            NEVER, 0, {}, {}, {}, {}, {},
         )  # fmt: skip
         self.rows: dict[Kind, dict[str, Row]] = dict(zip(KINDS, (turns, ratings, comments, contexts), strict=True))
         self.size = len(self.verdicts)
@@ -84,12 +83,25 @@ class Conversation:
     def entry(self) -> Entry:
         """Return the state: the live rows, uncopied."""
         turns, ratings, comments, contexts = self.rows.values()
-        return (self.watermark, self.newest, self.refused, turns, ratings, comments, contexts, self.verdicts)
+        return (self.newest, self.refused, turns, ratings, comments, contexts, self.verdicts)
 
     def put(self, key: Key, row: Row) -> None:
         """Add a row that is not there."""
         self.rows[key[0]][key[1]] = row
         self._enter(key, row)
+
+    def tell(self, key: Key, watermark: int, *, anew: bool) -> int:
+        """Note that the facts of a row are told; return the watermark for those that had been told before.
+
+        :arg watermark: Of the event that brings the change about.
+        :arg anew: Whether there was no fact of the row.
+        """
+        rows = self.rows[key[0]]
+        row = rows[key[1]]
+        told: int = watermark if anew else max(row[TOLD], watermark)
+        if told != row[TOLD]:
+            rows[key[1]] = (*row[:TOLD], told)
+        return told
 
     def remove(self, key: Key) -> None:
         """Take a row out; its late verdicts stay."""

@@ -15,6 +15,7 @@ from events.errors import RejectedError
 from events.feedback import FeedbackEvent
 from events.log import LogRecord
 from operators.feedback.langfuse import is_langfuse, langfuse
+from operators.feedback.misfits import unknown_type
 from operators.feedback.otel import otel
 from operators.feedback.otlp import is_otel
 from operators.feedback.own import events_of, read_said
@@ -23,6 +24,8 @@ from operators.feedback.reading import Origin, is_suspect, read_json
 
 Format: TypeAlias = Literal["auto", "headrace", "otel", "langfuse"]
 Translate: TypeAlias = Callable[[dict[str, Any]], Iterator[dict[str, Any]]]
+_RECORD = {"key", "value", "time", "headers"}
+"""What a line for `headrace log append --records` has."""
 
 
 class Decoder:
@@ -88,6 +91,12 @@ def _format_of(value: dict[str, Any]) -> Format:
         return "langfuse"
     if "conversation" in value and "type" not in value:
         return "headrace"
+    if value.keys() >= {"key", "value"} and value.keys() <= _RECORD:
+        message = "the event is a whole record, with its key and value"
+        raise RejectedError(message, "append lines with `key` and `value` by `headrace log append --records`")
+    misspelt = unknown_type(value.get("type"))
+    if misspelt is not None:
+        raise misspelt
     message = "the event has an unknown format"
     raise RejectedError(message, "set `format` of [[feedback.streams]] to headrace, otel or langfuse")
 

@@ -40,9 +40,9 @@ State: TypeAlias = "tuple[int, dict[str, Partition], int | None, list[int], int]
 class Frontiers:
     """Follows the partitions, and says how far they are when an epoch has closed.
 
-    A partition that has not had an event yet holds nobody up. In live mode neither does one that is idle: caught up,
-    and without a newer event for `idle_millis`; while all are, time goes on by their clock. In replay mode, neither
-    does one that has been read to its end.
+    A partition that has not had an event yet holds everybody up until it is caught up: nobody knows where it begins. In
+    live mode, one that is idle holds nobody up: caught up, and without a newer event for `idle_millis`; while all are,
+    time goes on by their clock. In replay mode, neither does one that has been read to its end.
 
     :arg horizon: Milliseconds; paces what the buckets are told.
     """
@@ -73,7 +73,7 @@ class Frontiers:
 
     def end(self) -> list[Frontier]:
         """Return what follows from all that was taken in, there being no more to come."""
-        self._closed = self._reached()
+        self._closed = self._reached(ended=True)
         return self._tell()
 
     def close_epoch(self) -> State:
@@ -92,12 +92,14 @@ class Frontiers:
         advanced_at = mark.read_at if before is None or moved else before[3]
         self._partitions[name] = (watermark, mark.caught_up, mark.read_at, advanced_at)
 
-    def _reached(self) -> tuple[int, int] | None:
+    def _reached(self, *, ended: bool = False) -> tuple[int, int] | None:
         """Return how far everything is, and the newest event time: state is not forgotten by the clock alone."""
         known = {name: partition[0] for name, partition in self._partitions.items() if partition[0] is not None}
         if not known:
             return None
         now = max(read_at for _, _, read_at, _ in self._partitions.values())
+        if not ended and any(self._is_unread(partition, now) for partition in self._partitions.values()):
+            return None
         newest = max(known.values())
         holding = [watermark for name, watermark in known.items() if not self._is_over(self._partitions[name], now)]
         if holding:
@@ -107,6 +109,10 @@ class Frontiers:
         read = [self._partitions[name][2] for name in known]
         clock = min((read_at for read_at in read if not self._is_gone(read_at, now)), default=now)
         return max(newest, clock - self._idle_millis), newest
+
+    def _is_unread(self, partition: Partition, now: int) -> bool:
+        watermark, caught_up, read_at, _ = partition
+        return watermark is None and not caught_up and not (self._live and self._is_gone(read_at, now))
 
     def _is_over(self, partition: Partition, now: int) -> bool:
         _, caught_up, read_at, advanced_at = partition
@@ -172,7 +178,9 @@ def frontier(
     """
 
     def shim_progress(batches: Sequence[JudgedBatch]) -> Iterable[tuple[str, Progress]]:
-        return [("all", (batch.mark, batch.watermark)) for batch in batches]
+        # Events without a watermark are of a stream that has no order: no partition of those is waited for.
+        ordered = (batch for batch in batches if batch.watermark is not None or not batch.timed)
+        return [("all", (batch.mark, batch.watermark)) for batch in ordered]
 
     def shim_builder(state: State | None) -> _FrontierLogic:
         return _FrontierLogic(Frontiers(horizon=horizon, idle_millis=idle_millis, live=live, state=state))

@@ -1,11 +1,13 @@
 """What comments say and questions are about: at once by a classifier, or later by somebody who has to be asked.
 
 Later means that nothing waits for it: the text goes on without a verdict, and the verdict follows as a Judgement. What
-is in flight is the state, so that a crash asks again and loses nothing; a verdict that comes twice is the same one.
+is in flight, and what waits for its turn, is the state, so that a crash asks again and loses nothing; a verdict that
+comes twice is the same one.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
 from collections import OrderedDict
@@ -31,7 +33,9 @@ MOST_CHARACTERS = 4000
 LANES = 16
 """State keys of what is in flight. Part of the state's schema: never changes."""
 MOST_PENDING = 256
-"""Texts of one lane that are asked for at the same time; with more, the flow waits."""
+"""Texts of one lane that are asked for at the same time; more of them wait in its state, the flow never does."""
+MANY_WAITING = 10_000
+"""So many waiting texts of one lane are worth a warning."""
 
 _REMEMBERED = 20_000
 _MOST_REASON = 500
@@ -43,7 +47,9 @@ Classify: TypeAlias = "Callable[[Sequence[str]], list[Verdict]]"
 Ask: TypeAlias = "tuple[Literal['comment', 'turn'], str, str, int, int, str]"
 """Kind, conversation, id, event time, watermark, text."""
 LaneState: TypeAlias = "tuple[int, list[Ask]]"
-"""Version of the layout, what is in flight."""
+"""Version of the layout; what is in flight, then what waits, in the order in which it came."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Asked(Protocol):
@@ -132,11 +138,11 @@ def remembering(classify: Classify, most: int = _REMEMBERED) -> Classify:
 
 
 class Lane(StatefulBatchLogic["list[Ask] | Erasure", "Judgement | GivenUp", LaneState]):
-    """One part of what is in flight, and who is asked.
+    """One part of what is in flight or waits for its turn, and who is asked.
 
     :arg clock: Only for when to look again.
-    :arg most: Texts in flight; beyond that `on_batch` waits for one of them.
-    :arg state: What was in flight when an earlier run ended: it is asked for again.
+    :arg most: Texts in flight; what is beyond that waits until one of them is answered.
+    :arg state: What was in flight or waited when an earlier run ended: it is asked for again.
     """
 
     VERSION = 1
@@ -146,38 +152,37 @@ class Lane(StatefulBatchLogic["list[Ask] | Erasure", "Judgement | GivenUp", Lane
         self._clock = clock
         self._most = most
         self._pending: dict[Ask, Future[Verdict]] = {}
+        self._waiting: OrderedDict[Ask, None] = OrderedDict()
+        self._warned = False
         self._moved = clock()
         if state is not None:
             version, asks = state
             if version != self.VERSION:
                 message = f"state of layout {version} cannot be read by layout {self.VERSION}"
                 raise ValueError(message)
-            for ask in asks:
-                self._submit(ask)
+            self._queue(asks)
+            self._submit()
 
     @override
     def on_batch(self, values: list[list[Ask] | Erasure]) -> tuple[Iterable[Judgement | GivenUp], bool]:
-        out: list[Judgement | GivenUp] = []
         for asks in values:
             if isinstance(asks, Erasure):
                 self._forget(frozenset(asks.conversations))
-                continue
-            for ask in asks:
-                while len(self._pending) >= self._most:
-                    wait(self._pending.values(), return_when=FIRST_COMPLETED)
-                    out += self._finished()
-                self._submit(ask)
-        out += self._finished()
-        return out, self.RETAIN
+            else:
+                self._queue(asks)
+        return self._go_on(), self.RETAIN
 
     @override
     def on_notify(self) -> tuple[Iterable[Judgement | GivenUp], bool]:
-        return self._finished(), self.RETAIN
+        return self._go_on(), self.RETAIN
 
     @override
     def on_eof(self) -> tuple[Iterable[Judgement | GivenUp], bool]:
-        wait(self._pending.values())
-        return self._finished(), self.RETAIN
+        out = self._go_on()
+        while self._pending:
+            wait(self._pending.values(), return_when=FIRST_COMPLETED)
+            out += self._go_on()
+        return out, self.RETAIN
 
     @override
     def notify_at(self) -> datetime | None:
@@ -191,25 +196,51 @@ class Lane(StatefulBatchLogic["list[Ask] | Erasure", "Judgement | GivenUp", Lane
     @override
     def snapshot(self) -> LaneState:
         # A copy: looking again changes what is pending before the engine has written this down.
-        return self.VERSION, list(self._pending)
+        return self.VERSION, [*self._pending, *self._waiting]
 
     def _forget(self, conversations: frozenset[str]) -> None:
         """Wait for nothing any more that was said in these conversations."""
         for ask in [ask for ask in self._pending if ask[1] in conversations]:
             # The answer is not cancelled: somebody else may have said the same, and wait for it too.
             del self._pending[ask]
+        for ask in [ask for ask in self._waiting if ask[1] in conversations]:
+            del self._waiting[ask]
 
-    def _submit(self, ask: Ask) -> None:
-        if ask in self._pending:
-            return
-        if not self._pending:
+    def _queue(self, asks: Iterable[Ask]) -> None:
+        for ask in asks:
+            if ask not in self._pending:
+                self._waiting.setdefault(ask)
+
+    def _go_on(self) -> list[Judgement | GivenUp]:
+        """Ask for as much as there is room for, and return what is known."""
+        out = self._finished()
+        # What was asked before is answered at once, and makes room again.
+        while self._submit() and (found := self._finished()):
+            out += found
+        self._warn()
+        return out
+
+    def _submit(self) -> bool:
+        """Ask for what waits, as long as there are free places; return whether there was any."""
+        free = min(len(self._waiting), self._most - len(self._pending))
+        if free > 0 and not self._pending:
             self._moved = self._clock()
-        try:
-            future = self._asked.submit(ask[-1])
-        except Exception as error:
-            future = Future()
-            future.set_exception(error)
-        self._pending[ask] = future
+        for _ in range(free):
+            ask, _nothing = self._waiting.popitem(last=False)
+            try:
+                future = self._asked.submit(ask[-1])
+            except Exception as error:
+                future = Future()
+                future.set_exception(error)
+            self._pending[ask] = future
+        return free > 0
+
+    def _warn(self) -> None:
+        """Say once that many wait; once more only after most of them have been asked for."""
+        waiting = len(self._waiting)
+        if waiting > MANY_WAITING and not self._warned:
+            _logger.warning("%d texts wait for their verdict: they come faster than they are judged", waiting)
+        self._warned = waiting > (MANY_WAITING // 2 if self._warned else MANY_WAITING)
 
     def _finished(self) -> list[Judgement | GivenUp]:
         done = [(ask, future) for ask, future in self._pending.items() if future.done()]
@@ -269,14 +300,14 @@ def judge_later(
 ) -> Judged:
     """Ask what comments say and what questions without a topic are about, and tell it when it is known.
 
-    At the end of the stream everything that is in flight is waited for. While somebody is asked, there are looks for
-    answers, 50 milliseconds apart at first; none while nobody is.
+    At the end of the stream everything that is in flight or waits is asked for and waited for. While somebody is asked,
+    there are looks for answers, 50 milliseconds apart at first; none while nobody is.
 
     :arg step_id: Unique ID; part of the state's schema.
     :arg up: Events, which do not go on from here themselves, and persons who are to be forgotten.
     :arg open_judge: Called once in each process that has a lane with something to ask.
     :arg clock: Tells when to look for answers.
-    :arg most_pending: Texts that are in flight in each of the 16 lanes; with more the flow waits.
+    :arg most_pending: Texts that are in flight in each of the 16 lanes; more of them wait in the lane's state.
     :returns: Two streams.
     """
     judge = _Once(open_judge)

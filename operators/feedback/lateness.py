@@ -1,7 +1,7 @@
 """Tells what came too late, by the event times of its own partition alone.
 
-Whether an event still counts depends on what its partition brought before it, never on how that was cut into batches,
-on other partitions or on the clock. What is too late is counted, and kept as a dead letter.
+Whether an event still counts depends on what its partition brought before its record, never on how that was cut into
+batches, on other partitions or on the clock. What is too late is counted, and kept as a dead letter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from events.clock import to_iso
 from events.dead_letters import DeadLetter
 from events.feedback import FeedbackEvent, Timed, kind_of
 from events.kpis import TooLate
-from events.log import LogRecord
 from operators.feedback.batches import FeedbackBatch, JudgedBatch
 from operators.feedback.rules import Limits
 
@@ -54,26 +53,32 @@ class Lateness:
                 raise ValueError(message)
 
     def judge(self, batch: FeedbackBatch) -> JudgedBatch:
-        """Give each event the watermark at its place, and sort out what came too late."""
+        """Give each event the watermark at its place, and sort out what came too late.
+
+        The events of a record, as of a whole conversation, do not make each other late.
+        """
         if batch.mark.source in self._exempt:
             timed = [Timed(event, event.time) for event, _ in batch.events]
             return JudgedBatch(timed, [], batch.dead, batch.mark, None)
         timed, late, dead = [], {}, list(batch.dead)
-        newest = self._newest
-        last_dead: LogRecord | None = None
+        before = newest = self._newest
+        offset: int | None = None
+        last_dead: int | None = None
         for event, record in batch.events:
+            if record.offset != offset:
+                before, offset = newest, record.offset
             time = event.time
-            if newest is None or time > newest:
-                newest = time
-            elif time < newest - self._horizon:
-                count = self._count(batch, newest, record.offset)
+            if before is not None and time < before - self._horizon:
+                count = self._count(batch, before, offset)
                 late[count.id] = count
                 # A record of several events is one dead letter.
-                if record is not last_dead:
-                    dead.append(DeadLetter(self._flow, STEP, self._reason(event, newest), record))
-                    last_dead = record
+                if offset != last_dead:
+                    dead.append(DeadLetter(self._flow, STEP, self._reason(event, before), record))
+                    last_dead = offset
                 continue
-            timed.append(Timed(event, newest))
+            timed.append(Timed(event, time if before is None or time > before else before))
+            if newest is None or time > newest:
+                newest = time
         self._newest = newest
         return JudgedBatch(timed, list(late.values()), dead, batch.mark, newest)
 
@@ -95,7 +100,8 @@ class Lateness:
         what = f"the {kind_of(event)} {event.id[:_LONGEST]!r} of {_moment(event.time)}"
         return (
             f"{what} came when its partition was at {_moment(newest)}: KPIs change for {self._horizon / _HOUR:g} hours "
-            "(to count such events, raise feedback.horizon_hours and read the stream again, or replay the dead letter)"
+            "(to count such events, raise feedback.horizon_hours and read the stream again from before them; "
+            "a replay alone does not count them)"
         )
 
 
@@ -129,8 +135,8 @@ def lateness(
     :arg up: Batches of the log; those of one partition in their order.
     :arg flow: Name of the flow, for dead letters.
     :arg limits: How late is too late.
-    :arg exempt: Streams that have no order of their own: nothing of them is too late, and each event has its own time
-        as watermark.
+    :arg exempt: Streams that have no order of their own: nothing of them is too late here, and each event has its own
+        time as watermark. What the join does not remember any more, it refuses.
     :returns: The batches, judged.
     """
 

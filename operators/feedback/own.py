@@ -16,6 +16,7 @@ import msgspec
 from events.errors import RejectedError
 from events.feedback import Comment, FeedbackEvent, Point, ShownContext, Turn, kind_of
 from operators.changes.duplicate_keys import MAX_DEPTH, written_members
+from operators.feedback.misfits import misfit, unknown_type
 from operators.feedback.own_events import said_events
 from operators.feedback.own_shapes import ConversationSaid, Said, refusal
 from operators.feedback.reading import Origin, has_control, is_suspect, read_json, seen
@@ -101,7 +102,7 @@ def _shaped(value: Any) -> Said:
     try:
         return _convert(value)
     except msgspec.ValidationError as error:
-        raise refusal(error, value) from None
+        raise unknown_type(value.get("type")) or misfit(error, value) or refusal(error, value) from None
 
 
 def _clean(event: FeedbackEvent) -> FeedbackEvent:

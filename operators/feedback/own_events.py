@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from events.errors import RejectedError
-from events.feedback import Comment, FeedbackEvent, Point, Rating, ShownContext, ShownItem, Turn
+from events.feedback import Comment, FeedbackEvent, Point, Rating, ShownContext, ShownItem, Turn, Verdict
 from operators.feedback.own_shapes import (
     CommentSaid,
     ContextSaid,
@@ -23,6 +23,7 @@ from operators.feedback.own_shapes import (
     Said,
     Time,
     TurnSaid,
+    VerdictSaid,
 )
 from operators.feedback.reading import Origin, checked_time, digest, moment
 
@@ -142,8 +143,14 @@ def _comment(said: CommentSaid, common: Common, origin: Origin) -> Comment:
         turn,
         person,
         _language(said.language or common.language),
-        _known(said.verdict),
+        _verdict(said.verdict),
     )
+
+
+def _verdict(said: VerdictSaid | msgspec.UnsetType | None) -> Verdict | None:
+    if said is None or said is msgspec.UNSET:
+        return None
+    return Verdict(said.category or "", said.topics or (), said.confidence or 0.0, said.model or "")
 
 
 def _context(said: ContextSaid, common: Common, origin: Origin) -> ShownContext:

@@ -14,12 +14,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from events.errors import RejectedError
-from events.feedback import Role, Scale, Verdict
+from events.feedback import Role, Scale
 
 LONGEST_NAME = 512
 LONGEST_COMMENT = 100_000
 """Characters. What people type is shorter; a turn is as long as a record may be."""
 _MOST_ITEMS = 1_000
+_MOST_TOPICS = 20
+_LONGEST_TOPIC = 200
 _MOST_LABELS = 32
 _MUCH = 1e12
 _LARGEST = 1e100
@@ -37,6 +39,7 @@ Labels: TypeAlias = (
     Annotated[dict[Id, Annotated[str, Meta(max_length=LONGEST_NAME)]], Meta(max_length=_MOST_LABELS)] | UnsetType | None
 )
 Value = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+Topic = Annotated[str, Meta(max_length=_LONGEST_TOPIC)]
 
 
 class _Shape(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", kw_only=True):
@@ -77,6 +80,15 @@ class RatingSaid(_Shape, tag="rating", kw_only=True):
     person: Name = UNSET
 
 
+class VerdictSaid(msgspec.Struct):
+    """A `Verdict`: KPIs group by what it says, so that it is short."""
+
+    category: Topic | UnsetType | None = UNSET
+    topics: Annotated[tuple[Topic, ...], Meta(max_length=_MOST_TOPICS)] | UnsetType | None = UNSET
+    confidence: Annotated[float, Meta(ge=0, le=1)] | UnsetType | None = UNSET
+    model: Name = UNSET
+
+
 class CommentSaid(_Shape, tag="comment", kw_only=True):
     """A `Comment`."""
 
@@ -86,7 +98,7 @@ class CommentSaid(_Shape, tag="comment", kw_only=True):
     turn: Name = UNSET
     person: Name = UNSET
     language: Code = UNSET
-    verdict: Verdict | UnsetType | None = UNSET
+    verdict: VerdictSaid | UnsetType | None = UNSET
 
 
 class ItemSaid(msgspec.Struct, forbid_unknown_fields=True):

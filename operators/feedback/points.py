@@ -8,8 +8,8 @@ from typing import TypeAlias
 from events.feedback import Point, rank
 from events.kpis import Fact, FactChange, FactValue
 
-PointEntry: TypeAlias = "tuple[int, bytes, float]"
-"""Event time, digest, value. The rest is in the id."""
+PointEntry: TypeAlias = "tuple[int, bytes, float, int]"
+"""Event time, digest, value, watermark that it was told with last. The rest is in the id."""
 
 
 def point_id(point: Point) -> str:
@@ -27,8 +27,10 @@ def take_point(point: Point, watermark: int, known: PointEntry | None) -> tuple[
     ranked = rank(point)
     if known is not None and ranked <= known[:2]:
         return None
-    before = None if known is None else _fact(point, known[0], known[2])
-    return (*ranked, point.value), FactChange(before, _fact(point, point.time, point.value), watermark)
+    before = None
+    if known is not None:
+        before, watermark = _fact(point, known[0], known[2]), max(known[3], watermark)
+    return (*ranked, point.value, watermark), FactChange(before, _fact(point, point.time, point.value), watermark)
 
 
 def _fact(point: Point, time: int, value: float) -> Fact:

@@ -1,6 +1,7 @@
 """What state keeps of an event: a plain tuple without its text, with a digest that tells which of two stands.
 
-Every row begins with the event time and the digest, so that of two rows of one id the greater one stands.
+Every row begins with the event time and the digest, so that of two rows of one id the greater one stands. It ends with
+the watermark that its facts were told with last.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SavedVerdict: TypeAlias = "tuple[str, tuple[str, ...], float]"
 
 TIME = 0
 RANK = slice(0, 2)
+TOLD = -1
+"""Where the watermark is that the facts of the event were told with last."""
 ROLE, APPLICATION, MODEL, LANGUAGE, TOPIC, PERSON = 2, 3, 4, 5, 6, 7
 LATENCY, TOKENS_IN, TOKENS_OUT, COST, FALLBACK, CONTEXT = 8, 9, 10, 11, 12, 13
 """Of turns."""
@@ -42,7 +45,7 @@ TEXT_LENGTH = 500
 
 
 def row_of(event: Said, word: Callable[[str], str]) -> tuple[Key, Row]:
-    """Return the key and the row of an event.
+    """Return the key and the row of an event, as yet without what is at `TOLD`.
 
     :arg word: Returns a text that is equal to the one given: texts that come again and again are kept once.
     """

@@ -100,6 +100,8 @@ class AlertRule(msgspec.Struct, frozen=True):
     :arg raise_after: Abnormal windows or points in a row before the alert is raised.
     :arg over_after: Normal ones in a row before it is over.
     :arg cooldown: Milliseconds of event time within which the same series is not raised again after it was over.
+    :arg unit: Of the values, such as `ms`; for people.
+    :arg is_share: Whether the values are shares of 1, which people read in percent.
     """
 
     name: str
@@ -121,3 +123,5 @@ class AlertRule(msgspec.Struct, frozen=True):
     raise_after: int = 1
     over_after: int = 2
     cooldown: int = 600_000
+    unit: str = ""
+    is_share: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 from events.alerts import Alert
 from events.clock import to_iso
@@ -11,6 +12,8 @@ from operators.feedback.watch import Event
 
 _LONGEST = 80
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
+_SMALL, _LARGE = 1e-4, 1e15
+"""Numbers beyond these are written with a power of ten."""
 
 
 def alert_of(rule: AlertRule, series: str, group: dict[str, str], event: Event) -> Alert:
@@ -29,7 +32,7 @@ def alert_of(rule: AlertRule, series: str, group: dict[str, str], event: Event) 
         state=event.step,
         since=event.since,
         rule=rule.name,
-        expected=expected_of(event.expected),
+        expected=Written(rule, *event.expected, event.actual, event.now).expected(event.expected),
         actual=event.actual,
         group=group,
     )
@@ -40,38 +43,90 @@ def text_of(rule: AlertRule, group: dict[str, str], event: Event) -> str:
     what = rule.kpi or rule.metric
     of = " and ".join(f"{name} {_shown(value)}" for name, value in group.items())
     subject = _printable(f"{what} of {of}" if of else what)
-    since = _moment(event.since)
-    look = f"see `headrace kpi {rule.kpi}`" if rule.kpi else 'see `headrace sql --kpis "FROM points"`'
+    written = Written(rule, *event.expected, event.actual, event.now)
     if event.step == "over":
-        now = f": it is {number(event.now)}" if event.now is not None and rule.detector != "missing" else ""
-        return f"{subject}: over, after {_length(event.at - event.since)}{now} ({rule.name}, since {since})"
-    return f"{subject} {_said(rule, event)} since {since} ({rule.name}; {look})"
+        return f"{subject}: over after {_length(event.at - event.since)} ({_was(rule, event, written)}, \
+{_span(event.since, event.at)}){_again(rule, event, written)} ({rule.name})"
+    look = f"see `headrace kpi {rule.kpi}`" if rule.kpi else 'see `headrace sql --kpis "FROM points"`'
+    return f"{subject} {_said(rule, event, written)} since {_moment(event.since)} ({rule.name}; {look})"
 
 
-def expected_of(bounds: tuple[float | None, float | None]) -> str:
-    """Write what was expected, such as `0.82 to 0.97`; empty if nothing was."""
-    low, high = bounds
-    if low is None:
-        return "" if high is None else f"at most {number(high)}"
-    return f"at least {number(low)}" if high is None else f"{number(low)} to {number(high)}"
+class Written:
+    """Writes values of a KPI or a metric for people: in percent or with their unit, each other than the others.
+
+    :arg values: Those that are named together: as many digits are shown as it takes to tell them apart.
+    """
+
+    def __init__(self, rule: AlertRule, *values: float | None) -> None:
+        self._unit = "%" if rule.is_share else rule.unit
+        self._scale = 100 if rule.is_share else 1
+        # Of a share one decimal, of others four digits, and more only where they are needed.
+        self._number = _decimals if rule.is_share else _digits
+        distinct = {value for value in values if value is not None}
+        few, most = (1, 12) if rule.is_share else (4, 17)
+        enough = (
+            count for count in range(few, most) if len({self._text(one, count) for one in distinct}) == len(distinct)
+        )
+        self._count = next(enough, most)
+
+    def value(self, value: float | None) -> str:
+        """Write one value."""
+        return "nothing" if value is None else f"{self._text(value, self._count)} {self._unit}".rstrip()
+
+    def expected(self, bounds: tuple[float | None, float | None]) -> str:
+        """Write what was expected, such as `82 % to 97 %`; empty if nothing was."""
+        low, high = bounds
+        if low is None:
+            return "" if high is None else f"at most {self.value(high)}"
+        return f"at least {self.value(low)}" if high is None else f"{self.value(low)} to {self.value(high)}"
+
+    def _text(self, value: float, count: int) -> str:
+        return self._number(value * self._scale, count)
 
 
-def number(value: float | None) -> str:
-    """Write a number for people: four digits, or all of those before the point."""
-    if value is None:
-        return "nothing"
-    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"  # noqa: PLR2004  # where digits get many
+def _decimals(value: float, count: int) -> str:
+    """Write a number with so many decimals, without zeros at its end."""
+    text = f"{value:,.{count}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
-def _said(rule: AlertRule, event: Event) -> str:
-    expected = expected_of(event.expected)
+def _digits(value: float, count: int) -> str:
+    """Write a number with so many digits, or all of those before the point."""
+    if value and not _SMALL <= abs(value) < _LARGE:
+        return f"{value:.{count}g}"
+    before = (
+        len(str(int(abs(value)))) if abs(value) >= 1 else 0 if not value else 1 + math.floor(math.log10(abs(value)))
+    )
+    return _decimals(value, max(0, count - before))
+
+
+def _said(rule: AlertRule, event: Event, written: Written) -> str:
+    actual, expected = written.value(event.actual), written.expected(event.expected)
     if rule.detector == "missing":
         return f"is missing: nothing came for more than {_length(rule.patience)},"
     if rule.detector == "flat":
-        return f"does not move: it has been {number(event.actual)} for more than {_length(rule.patience)},"
+        return f"does not move: it has been {actual} for more than {_length(rule.patience)},"
     if rule.detector == "change":
-        return f"has shifted: it is {number(event.actual)}, and was {expected} before,"
-    return f"is {number(event.actual)}, expected {expected},"
+        return f"has shifted: it is {actual}, and was {expected} before,"
+    return f"is {actual}, expected {expected},"
+
+
+def _was(rule: AlertRule, event: Event, written: Written) -> str:
+    """Say what it was when the alert was raised."""
+    actual, expected = written.value(event.actual), written.expected(event.expected)
+    if rule.detector == "missing":
+        return "nothing came"
+    if rule.detector == "flat":
+        return f"did not move from {actual}"
+    return f"was {actual}, {'before' if rule.detector == 'change' else 'expected'} {expected}"
+
+
+def _again(rule: AlertRule, event: Event, written: Written) -> str:
+    if event.now is None or rule.detector == "missing":
+        return ""
+    again = " again" if rule.detector in {"anomaly", "threshold"} else ""
+    return f"; it is {written.value(event.now)}{again}"
 
 
 def _shown(value: str) -> str:
@@ -88,6 +143,13 @@ def _moment(millis: int) -> str:
         return to_iso(millis)[:16].replace("T", " ") + " UTC"
     except (ValueError, OverflowError, OSError):
         return str(millis)
+
+
+def _span(since: int, until: int) -> str:
+    """Write from when to when; the day only once if it is one."""
+    begin, end = _moment(since), _moment(until)
+    same, day = len("2026-11-01 "), begin[: len("2026-11-01")]
+    return f"{begin.removesuffix(' UTC')} to {end[same:] if end.startswith(f'{day} ') else end}"
 
 
 def _length(millis: int) -> str:

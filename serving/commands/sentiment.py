@@ -93,7 +93,7 @@ def _verdict(settings: Settings, text: str) -> Verdict:
         raise SettingsError(detail, "set it to 'classifier' or 'endpoint'")
     if backend == "classifier":
         return open_classifier(settings).classify([text])[0]
-    judge = open_judge(settings)
+    judge = open_judge(settings, patient=False)  # somebody is looking at the screen
     try:
         return judge.submit(text).result()
     finally:

@@ -1,6 +1,7 @@
 """Brings what the outbox holds to the webhook: at least once, ever later after each failure, in a thread of its own.
 
-The flow never waits for the receiver: an alert is taken when the outbox has it.
+The flow never waits for the receiver: an alert is taken when the outbox has it. Neither does its end: what is not sent
+by then stays in the outbox.
 """
 
 from __future__ import annotations
@@ -83,11 +84,19 @@ class Courier(AlertSink):
     def close(self) -> None:
         self._closing = True
         self._wake.set()
-        self._thread.join()
-        self._webhook.close()
-        self._outbox.close()
+        self._thread.join(self._webhook.timeout)
+        if self._thread.is_alive():
+            _logger.warning("an attempt to send an alert has not ended; the next start tries again")
 
     def _run(self) -> None:
+        try:
+            self._deliver()
+        finally:
+            # Here, as nobody else knows when the last attempt is over.
+            self._webhook.close()
+            self._outbox.close()
+
+    def _deliver(self) -> None:
         while not self._closing:
             self._wake.clear()
             try:

@@ -1,9 +1,14 @@
-"""One attempt to send an alert to an address. Whether it is tried again is the outbox's business."""
+"""One attempt to send an alert to an address. Whether it is tried again is the outbox's business.
+
+An attempt ends in time, whatever the receiver does. No error holds more of the address than its host: who knows the
+rest may send.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from events.clock import Clock
 from events.errors import HeadraceError
@@ -34,7 +39,7 @@ class Webhook:
 
     :arg url: The address.
     :arg key: Signs what is sent; empty: it is not signed.
-    :arg timeout: Seconds to connect, and to wait for each part of the answer.
+    :arg timeout: Seconds for one whole attempt, however it dribbles in.
     :arg clock: Dates the signature.
     """
 
@@ -43,10 +48,16 @@ class Webhook:
         self._key = key
         self._timeout = timeout
         self._clock = clock
-        self._client: httpx.Client | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that an attempt takes at most."""
+        return self._timeout
 
     def deliver(self, message: str, body: bytes) -> None:
-        """Send one message.
+        """Send one message. All are sent, and the webhook is closed, by one thread.
 
         :arg message: Names it, so that the receiver knows it again.
         :arg body: JSON.
@@ -54,8 +65,6 @@ class Webhook:
         """
         import httpx
 
-        if self._client is None:
-            self._client = httpx.Client(timeout=self._timeout, follow_redirects=False)
         timestamp = self._clock() // 1000
         headers = {
             "Content-Type": "application/json",
@@ -65,13 +74,18 @@ class Webhook:
         }
         if self._key:
             headers[SIGNATURE] = sign(self._key, timestamp, body)
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
         try:
-            # As a stream: only the status matters, and an endless answer need not be read.
-            with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
-                status, wait = answer.status_code, answer.headers.get("Retry-After", "")
+            # On a loop, as only there one deadline holds for all: the name, the connection, and each byte that comes.
+            status, wait = self._loop.run_until_complete(asyncio.wait_for(self._post(body, headers), self._timeout))
+        except asyncio.TimeoutError:
+            detail = f"{self._place()} did not answer within {self._timeout:g} s"
+            raise DeliveryError(detail) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            said = str(error) or type(error).__name__
-            raise DeliveryError(f"the webhook cannot be reached: {said}", "check feedback.webhook.url") from error  # noqa: EM102
+            # Its words may hold the address.
+            detail = f"{self._place()} cannot be reached: {type(error).__name__}"
+            raise DeliveryError(detail, "check feedback.webhook.url") from None
         if not httpx.codes.is_success(status):
             detail = f"the webhook answered {status}"
             hint = "redirects are not followed: set feedback.webhook.url to where it leads" if status < 400 else ""  # noqa: PLR2004
@@ -80,6 +94,25 @@ class Webhook:
 
     def close(self) -> None:
         """Let go of the connection."""
+        if self._loop is None:
+            return
         if self._client is not None:
-            self._client.close()
-            self._client = None
+            self._loop.run_until_complete(self._client.aclose())
+        self._loop.close()
+        self._loop = self._client = None
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        import httpx
+
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False)
+        # As a stream: only the status matters, and an endless answer need not be read.
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
+            return answer.status_code, answer.headers.get("Retry-After", "")
+
+    def _place(self) -> str:
+        try:
+            host = urlsplit(self._url).hostname
+        except ValueError:
+            host = None
+        return f"the webhook at {host}" if host else "the webhook"

@@ -128,6 +128,7 @@ class Analyst:
         if not facts.num_rows:
             return
         fields = _grouping(kpi)
+        counts = _counts(facts, fields)
         seen: set[tuple[tuple[str, str], ...]] = set()
         for row in self._run(kpi, facts):
             group = tuple((field, _text(row.get(field))) for field in fields)
@@ -143,7 +144,7 @@ class Analyst:
                 end,
                 group,
                 _number(row["value"]),
-                count if isinstance(count, int) and count > 0 else facts.num_rows,
+                count if isinstance(count, int) and count > 0 else counts.get(group, facts.num_rows),
             )
 
     def _run(self, kpi: KpiSettings, facts: Any) -> list[dict[str, Any]]:
@@ -219,6 +220,20 @@ class Analyst:
 
 def _grouping(kpi: KpiSettings) -> tuple[str, ...]:
     return kpi.by[0] if kpi.by else ()
+
+
+def _counts(facts: Any, fields: Sequence[str]) -> dict[tuple[tuple[str, str], ...], int]:
+    """Return how many facts each group has, if the fields grouped by are columns of single values; else nothing."""
+    import pyarrow as pa
+
+    schema = facts.schema
+    if not fields or any(field not in schema.names or pa.types.is_nested(schema.field(field).type) for field in fields):
+        return {}
+    found: dict[tuple[tuple[str, str], ...], int] = {}
+    for row in facts.group_by(list(fields)).aggregate([([], "count_all")]).to_pylist():
+        group = tuple((field, _text(row[field])) for field in fields)
+        found[group] = found.get(group, 0) + row["count_all"]
+    return found
 
 
 def _number(value: Any) -> float | None:

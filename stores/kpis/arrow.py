@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from events.alerts import Alert
@@ -28,8 +28,11 @@ def facts_table(kind: str, facts: Sequence[Fact]) -> Any:
     return _table(kind, columns)
 
 
-def values_table(values: Sequence[KpiValue], now: int) -> Any:
-    """Return values as rows of `kpi_values`."""
+def values_table(values: Sequence[KpiValue], now: int, amended: Collection[tuple[str, int]] = ()) -> Any:
+    """Return values as rows of `kpi_values`.
+
+    :arg amended: Series and begins of those that have changed when they were final.
+    """
     return _table(
         "kpi_values",
         {
@@ -45,14 +48,20 @@ def values_table(values: Sequence[KpiValue], now: int) -> Any:
             "late": [value.late for value in values],
             "examples": [list(value.examples) for value in values],
             "updated_at": [now] * len(values),
+            "amended": [bool(amended) and (value.series, value.start) in amended for value in values],
         },
     )
 
 
-def value_keys(values: Iterable[KpiValue]) -> Any:
-    """Return what names the rows of these values."""
-    keys = [(value.series, value.start) for value in values]
-    return _part("kpi_values", {"series": [key[0] for key in keys], "start": [key[1] for key in keys]})
+def value_keys(values: Sequence[KpiValue]) -> Any:
+    """Return what names the rows of these values, with value and count."""
+    columns: dict[str, list[Any]] = {
+        "series": [value.series for value in values],
+        "start": [value.start for value in values],
+        "value": [_fitting(value.value, float) for value in values],
+        "count": [value.count for value in values],
+    }
+    return _part("kpi_values", columns)
 
 
 def ids(names: Iterable[str]) -> Any:
@@ -89,6 +98,12 @@ def pending_table(windows: Sequence[tuple[str, str, int]]) -> Any:
     """Return windows of KPIs in SQL, each as KPI, kind of window and begin, as rows of `pending`."""
     names = ("kpi", "windows", "start")
     return _table("pending", {name: [window[place] for window in windows] for place, name in enumerate(names)})
+
+
+def definitions_table(rows: Sequence[tuple[str, str, str, str, int]]) -> Any:
+    """Return KPIs, each with kind of window, grouping, fingerprint and since when, as rows of `definitions`."""
+    names = ("kpi", "windows", "grouping", "fingerprint", "since")
+    return _table("definitions", {name: [row[place] for row in rows] for place, name in enumerate(names)})
 
 
 def _table(name: str, columns: dict[str, list[Any]]) -> Any:

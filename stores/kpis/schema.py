@@ -7,9 +7,12 @@ value's stage is not stored but follows from the frontier, so that a window beco
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from events.kpis import FACT_KINDS, FIELDS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 LAYOUT = 1
 LABELS = "labels"
@@ -27,7 +30,7 @@ STORE_TABLES = {
     "kpi_values": """kpi VARCHAR NOT NULL, windows VARCHAR NOT NULL, series VARCHAR NOT NULL,
         start TIMESTAMPTZ NOT NULL, until TIMESTAMPTZ NOT NULL, grouping VARCHAR NOT NULL,
         groups MAP(VARCHAR, VARCHAR) NOT NULL, value DOUBLE, count BIGINT NOT NULL, late BIGINT NOT NULL,
-        examples VARCHAR[] NOT NULL, updated_at TIMESTAMPTZ NOT NULL""",
+        examples VARCHAR[] NOT NULL, updated_at TIMESTAMPTZ NOT NULL, amended BOOLEAN""",
     "alerts": """id VARCHAR NOT NULL, kind VARCHAR NOT NULL, rule VARCHAR NOT NULL, severity VARCHAR NOT NULL,
         state VARCHAR NOT NULL, since TIMESTAMPTZ, event_time TIMESTAMPTZ NOT NULL, subject VARCHAR NOT NULL,
         text VARCHAR NOT NULL, expected VARCHAR NOT NULL, actual DOUBLE, groups MAP(VARCHAR, VARCHAR) NOT NULL,
@@ -40,14 +43,18 @@ STORE_TABLES = {
         applied_at TIMESTAMPTZ NOT NULL, whole VARCHAR NOT NULL""",
     "pending": "kpi VARCHAR NOT NULL, windows VARCHAR NOT NULL, start TIMESTAMPTZ NOT NULL",
     "erased": "id VARCHAR NOT NULL, facts BIGINT NOT NULL",
+    "definitions": """kpi VARCHAR NOT NULL, windows VARCHAR NOT NULL, grouping VARCHAR NOT NULL,
+        fingerprint VARCHAR NOT NULL, since BIGINT NOT NULL""",
 }
 """Tables beside those of facts, with their columns.
 
 - `headrace_store` has one row; `frontier` and `lateness` in milliseconds.
-- `kpi_values` is what the view `kpis` shows. `grouping` has the fields grouped by, with commas between.
+- `kpi_values` is what the view `kpis` shows. `grouping` has the fields grouped by, with commas between. `amended`:
+  whether the value has become another one when the window was final; null as false.
 - `applied`: everything before `position` is in the store; `whole` is `Applied` as JSON.
 - `pending`: windows of KPIs in SQL that are to be computed again.
 - `erased`: how many facts each erasure has removed, by its id.
+- `definitions`: what each KPI was last, and from when on it counts whole windows; `since` in milliseconds.
 """
 
 
@@ -74,6 +81,10 @@ _GAP = """CASE WHEN starts_with(v.windows, 'session:') THEN regexp_extract(v.win
 """Milliseconds for which a session goes on growing after its last event."""
 
 
+IS_OVER = f"epoch_ms(v.until) + {_GAP} + s.lateness <= s.frontier"
+"""Whether a row `v` of `kpi_values` is of a window that is final by the frontier of `headrace_store s`."""
+
+
 def kpis_view(dimensions: Iterable[str]) -> str:
     """Return the statement that makes the view `kpis`, with a column for each field that any KPI is grouped by.
 
@@ -85,8 +96,8 @@ def kpis_view(dimensions: Iterable[str]) -> str:
     ]
     columns = ", ".join(["v.kpi", "v.windows", "v.start", "v.until", "v.grouping", *own])
     return f"""CREATE OR REPLACE VIEW kpis AS SELECT {columns}, v.value, v.count, v.late,
-        CASE WHEN s.frontier IS NULL OR epoch_ms(v.until) + {_GAP} + s.lateness > s.frontier THEN 'early'
-             WHEN v.late > 0 THEN 'corrected' ELSE 'final' END AS stage,
+        CASE WHEN s.frontier IS NULL OR NOT ({IS_OVER}) THEN 'early'
+             WHEN v.late > 0 OR v.amended THEN 'corrected' ELSE 'final' END AS stage,
         v.examples, v.updated_at, v.groups, v.series
         FROM kpi_values v, headrace_store s"""  # noqa: S608  # names and literals are quoted
 
@@ -119,6 +130,11 @@ def _arrow_schemas() -> dict[str, Any]:
                 [(part[0].strip('"'), types[part[1].replace("()", "(VARCHAR, VARCHAR)")]) for part in parts]
             )
     return _SCHEMAS
+
+
+def is_there(db: DuckDBPyConnection, table: str) -> bool:
+    """Tell whether the database has a table of this name."""
+    return bool(db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchall())
 
 
 def literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,34 @@ from stores.kpis.upsert import replace
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+EXPLAINING_SECONDS = 1.0
+"""Time that one commit spends on what is behind alerts: in a storm of them the store is to stay fresh."""
+
 
 def put_alerts(
     db: DuckDBPyConnection, alerts: Sequence[Alert], told: Collection[str], settings: FeedbackSettings, now: int
-) -> list[Alert]:
+) -> tuple[list[Alert], set[str]]:
     """Write alerts over those with the same ids; return those that are to be told.
 
     :arg told: Ids of alerts that have been told.
+    :returns: Beside them, ids of alerts for which there was no time to look for the documents behind them.
     """
+    deadline = time.monotonic() + EXPLAINING_SECONDS
+    unexplained: set[str] = set()
+
+    def known_of(alert: Alert) -> Alert:
+        if alert.state != "raised":
+            return alert
+        in_time = time.monotonic() < deadline
+        if not in_time:
+            unexplained.add(alert.id)
+        return explained(db, alert, settings, search=in_time)
+
     if told:
         db.register("incoming", arrow.ids(told))
         db.execute("UPDATE alerts SET told = true WHERE id IN (SELECT id FROM incoming)")
     if not alerts:
-        return []
+        return [], unexplained
     standing = stored_alerts(db, [alert.id for alert in alerts])
     rows: dict[str, tuple[Alert, int, bool]] = {}
     telling: list[Alert] = []
@@ -39,13 +55,13 @@ def put_alerts(
             # Read again from an earlier place: what is over does not begin anew.
             continue
         if before is not None and before.state == alert.state:
-            known = before if before.documents else _explained(db, alert, settings)
+            known = before if before.documents else known_of(alert)
             if known.documents != before.documents:
                 rows[alert.id] = standing[alert.id] = known, raised_at, was_told
             if not was_told:
                 telling.append(known)
             continue
-        after = _explained(db, alert, settings)
+        after = known_of(alert)
         if before is not None:
             after = msgspec.structs.replace(
                 after, documents=after.documents or before.documents, rows=after.rows or before.rows
@@ -54,11 +70,7 @@ def put_alerts(
         telling.append(after)
     if rows:
         replace(db, "alerts", arrow.alerts_table(list(rows.values()), now), "id")
-    return telling
-
-
-def _explained(db: DuckDBPyConnection, alert: Alert, settings: FeedbackSettings) -> Alert:
-    return explained(db, alert, settings) if alert.state == "raised" else alert
+    return telling, unexplained
 
 
 def stored_alerts(db: DuckDBPyConnection, ids: Iterable[str] | None) -> dict[str, tuple[Alert, int, bool]]:

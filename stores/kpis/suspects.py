@@ -55,15 +55,19 @@ class Suspect(NamedTuple):
     rise: float
 
 
-def explained(db: DuckDBPyConnection, alert: Alert, settings: FeedbackSettings) -> Alert:
-    """Return the alert with the documents behind it, the most suspicious first, and SQL for the rows behind it."""
+def explained(db: DuckDBPyConnection, alert: Alert, settings: FeedbackSettings, *, search: bool = True) -> Alert:
+    """Return the alert with the documents behind it, the most suspicious first, and SQL for the rows behind it.
+
+    :arg search: Whether there is time to look for documents.
+    """
     kpi = _kpi_of(alert, settings)
     if kpi is None:
         return alert if alert.rows or not alert.subject else msgspec.structs.replace(alert, rows=_rows_of_metric(alert))
     begin, end = span_of(alert, _window_of(alert, kpi, settings))
     alert = msgspec.structs.replace(alert, rows=alert.rows or _rows(alert, kpi, begin, end))
     fields = {kpi.of, *kpi.where, *kpi.hits}
-    if alert.documents or kpi.facts not in {"answers", "ratings", "comments"} or not fields & _QUALITY:
+    judged = kpi.facts in {"answers", "ratings", "comments"} and bool(fields & _QUALITY)
+    if alert.documents or not judged or not search:
         return alert
     horizon = round(settings.horizon_hours * 3_600_000)
     found = suspects(db, _group(alert, kpi.facts), kpi, (begin, end), horizon)

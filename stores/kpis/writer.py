@@ -16,26 +16,27 @@ import msgspec
 from events.alerts import Alert
 from events.clock import Clock
 from events.erasure import Erasure
-from events.kpis import FACT_KINDS, Fact, KpiValue, TooLate
+from events.kpis import Fact, KpiValue, TooLate
 from events.log import Applied, Mark
 from stores.feedback_settings import FeedbackSettings
 from stores.kpis import arrow, schema
 from stores.kpis.analyst import Analyst, SqlWindow
+from stores.kpis.definitions import Definitions
 from stores.kpis.file import check, open_for_writing
+from stores.kpis.retention import newest_applied, retain
 from stores.kpis.standing import put_alerts, stored_alerts
 from stores.kpis.upsert import insert, replace
+from stores.kpis.values import amended_among, put_values
 from stores.lock import WriterLock
 from stores.rows.change_intake import applied_after
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_DAY, _HOUR = 86_400_000, 3_600_000
+_HOUR = 3_600_000
 SQL_SECONDS = 0.5
 """Time that one commit spends on KPIs in SQL; what is left goes into the next ones."""
 RETAIN_EVERY = 60
-RETAIN_ROWS = 200_000
-"""Rows of a table that one round of retention removes at most."""
 
 
 class Batch(msgspec.Struct):
@@ -65,6 +66,8 @@ class KpiWriter:
     """The only writer of a store, over all processes.
 
     :arg identity: Gives a store that is made an id that no other has.
+    :arg live: Whether a final value that changes is noted as such: in a replay, how far the frontier is when a value
+        comes depends on batches and workers, and what came late is told by the values themselves.
     :raises StoreError: When another writer holds the store, or it cannot be used.
     :raises SettingsError: When a KPI in SQL cannot be understood.
     """
@@ -75,11 +78,15 @@ class KpiWriter:
         settings: FeedbackSettings,
         clock: Clock,
         identity: Callable[[], str] = lambda: secrets.token_hex(8),
+        *,
+        live: bool = True,
     ) -> None:
         self._path = path
         self._settings = settings
         self._clock = clock
         self._analyst = Analyst(settings)
+        self._definitions = Definitions(settings)
+        self._live = live
         self._lateness = round(settings.lateness_seconds * 1000)
         self._dimensions: set[str] = set()
         self.applied: dict[tuple[str, str], Applied] = {}
@@ -88,6 +95,8 @@ class KpiWriter:
         self.identity = ""
         self.pending: set[SqlWindow] = set()
         """Windows of KPIs in SQL that wait to be computed, as the file has them."""
+        self.unexplained: set[str] = set()
+        """Alerts of the last commit that had any for which there was no time to look for what is behind them."""
         self.untold: list[Alert] = []
         """Alerts that had been committed when the store was opened, but not told for all that is known."""
         self._lock = WriterLock(path.with_name(f"{path.name}.lock"), f"the store of KPIs {path}")
@@ -113,18 +122,18 @@ class KpiWriter:
         for mark in marks:
             applied[mark.source, mark.partition] = applied_after(applied.get((mark.source, mark.partition)), mark, now)
         frontier = max((time for time in (self.frontier, batch.frontier) if time is not None), default=None)
-        retain = self.progress % RETAIN_EVERY == RETAIN_EVERY - 1
+        retaining = self.progress % RETAIN_EVERY == RETAIN_EVERY - 1
         with open_for_writing(self._path) as db:
             db.execute("BEGIN")
             for kind, facts in batch.facts.items():
                 self._put_facts(db, kind, facts, batch.oldest)
-            self._put_values(db, list(batch.values.values()), now)
+            put_values(db, self._definitions.whole(list(batch.values.values())), now, live=self._live)
             left = self._compute(db, self.pending | batch.windows, sql_seconds, now)
-            alerts = put_alerts(db, list(batch.alerts.values()), batch.told, self._settings, now)
+            alerts, unexplained = put_alerts(db, list(batch.alerts.values()), batch.told, self._settings, now)
             if batch.late:
                 replace(db, "too_late", arrow.late_table(list(batch.late.values())), "id")
-            if retain and frontier is not None:
-                self._retain(db, frontier)
+            if retaining and frontier is not None:
+                retain(db, self._settings, frontier, newest_applied(applied.values()))
             self._put_applied(db, [mark for key, mark in applied.items() if mark is not self.applied.get(key)])
             db.execute(
                 "UPDATE headrace_store SET progress = ?, frontier = ?, lateness = ?",
@@ -136,8 +145,17 @@ class KpiWriter:
             db.execute("COMMIT")
         self.applied, self.frontier, self.pending = applied, frontier, left
         self._dimensions = dimensions
+        if batch.alerts:
+            self.unexplained = unexplained
         self.progress += 1
         return alerts
+
+    def begin_anew(self, since: int) -> None:
+        """Note that everything is read again: values of windows that begin before `since` (ms since epoch) stay."""
+        with open_for_writing(self._path) as db:
+            db.execute("BEGIN")
+            self._definitions.begin_anew(db, since)
+            db.execute("COMMIT")
 
     def erase(self, erasure: Erasure) -> None:
         """Remove the facts of the conversations that an erasure names, in a transaction of its own.
@@ -164,13 +182,19 @@ class KpiWriter:
     def _load(self, db: DuckDBPyConnection, identity: Callable[[], str]) -> None:
         db.execute("BEGIN")
         known = check(db, self._path)
-        # A store of before may lack a table that has been added.
+        defined = schema.is_there(db, "definitions")
+        # A store of before may lack a table or a column that has been added.
         for table, columns in schema.tables().items():
             db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+        db.execute("ALTER TABLE kpi_values ADD COLUMN IF NOT EXISTS amended BOOLEAN")
         if not known:
             db.execute(
                 "INSERT INTO headrace_store VALUES (?, ?, 0, NULL, ?)", [identity(), schema.LAYOUT, self._lateness]
             )
+        for (whole,) in db.execute("SELECT whole FROM applied").fetchall():
+            mark = msgspec.json.decode(whole, type=Applied)
+            self.applied[mark.source, mark.partition] = mark
+        self._definitions.load(db, known=defined, applied=newest_applied(self.applied.values()))
         self._dimensions = {
             name for (name,) in db.execute("SELECT DISTINCT unnest(map_keys(groups)) FROM kpi_values").fetchall()
         } | {field for kpi in self._settings.all_kpis() for by in kpi.by or self._settings.by for field in by}
@@ -179,9 +203,6 @@ class KpiWriter:
         ((self.identity, self.progress, self.frontier),) = db.execute(
             "SELECT identity, progress, frontier FROM headrace_store"
         ).fetchall()
-        for (whole,) in db.execute("SELECT whole FROM applied").fetchall():
-            mark = msgspec.json.decode(whole, type=Applied)
-            self.applied[mark.source, mark.partition] = mark
         waiting = db.execute("SELECT kpi, windows, epoch_ms(start) FROM pending").fetchall()
         self.pending = {place for place in (SqlWindow(*row) for row in waiting) if self._analyst.knows(place)}
         self.untold = [alert for alert, _, told in stored_alerts(db, None).values() if not told]
@@ -199,16 +220,6 @@ class KpiWriter:
         if there:
             insert(db, kind, arrow.facts_table(kind, there))
 
-    def _put_values(self, db: DuckDBPyConnection, values: Sequence[KpiValue], now: int) -> None:
-        if not values:
-            return
-        db.register("incoming", arrow.value_keys(values))
-        db.execute("""DELETE FROM kpi_values v USING incoming i WHERE v.series = i.series AND v.start = i.start
-            AND v.start >= (SELECT min(start) FROM incoming) AND v.start <= (SELECT max(start) FROM incoming)""")
-        there = [value for value in values if value.count > 0]
-        if there:
-            insert(db, "kpi_values", arrow.values_table(there, now))
-
     def _compute(
         self, db: DuckDBPyConnection, windows: Collection[SqlWindow], seconds: float, now: int
     ) -> set[SqlWindow]:
@@ -218,12 +229,13 @@ class KpiWriter:
         computed = self._analyst.compute(db, sorted(windows, key=lambda place: (-place.start, place)), seconds)
         done = [(place, values) for place, values in computed.items() if values is not None]
         if done:
+            values = [value for _, found in done for value in found]
+            amended = amended_among(db, values, live=self._live)
             db.register("incoming", arrow.pending_table([place for place, _ in done]))
             db.execute("""DELETE FROM kpi_values v USING incoming i
                 WHERE v.kpi = i.kpi AND v.windows = i.windows AND v.start = i.start""")
-            values = [value for _, found in done for value in found]
             if values:
-                insert(db, "kpi_values", arrow.values_table(values, now))
+                insert(db, "kpi_values", arrow.values_table(values, now, amended))
         left = set(windows) - computed.keys()
         if left or self.pending:
             db.execute("DELETE FROM pending")
@@ -242,15 +254,3 @@ class KpiWriter:
         for name in ("partition", "event_time", "read_at", "caught_up", "applied_at"):
             columns[name] = [getattr(mark, name) for mark in marks]
         replace(db, "applied", arrow.applied_table(columns), "stream", "partition")
-
-    def _retain(self, db: DuckDBPyConnection, frontier: int) -> None:
-        facts = frontier - round(self._settings.facts_days * _DAY)
-        kpis = frontier - round(self._settings.kpis_days * _DAY)
-        bounds: list[tuple[str, str, int]] = [(kind, "time", facts) for kind in FACT_KINDS]
-        bounds += [("kpi_values", "until", kpis), ("too_late", "time", kpis), ("alerts", "event_time", kpis)]
-        for table, column, before in bounds:
-            db.execute(
-                f"""DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}
-                    WHERE {column} < make_timestamptz(?) LIMIT {RETAIN_ROWS})""",  # noqa: S608  # names of ours
-                [before * 1000],
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from events.clock import Clock
 from events.feedback import FeedbackEvent
@@ -21,11 +21,13 @@ def open_lake(
     clock: Clock,
     objective: Objective,
     barred: Callable[[FeedbackEvent], bool] = lambda event: False,
+    awaited: Iterable[tuple[str, str]] | None = None,
 ) -> LakeIntake:
     """Open the lake and its working state for writing.
 
     :arg objective: How many milliseconds a source may be behind when a piece of it is shown.
     :arg barred: Tells which events are of persons who have been erased.
+    :arg awaited: Streams and partitions that will be read; None: those that were read before.
     :raises StoreError: When another one writes it, or it is not what the settings say.
     """
     lake = settings.lake
@@ -44,6 +46,7 @@ def open_lake(
         compact_every=lake.compact_every,
         retain=round(lake.retain_hours * _HOUR),
         barred=barred,
+        awaited=awaited,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta, timezone
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     import duckdb
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+_UNUSABLE = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|(?<=/)" + PARTITION + "=", re.IGNORECASE)
+"""In a path: what the library of Delta Lake does not find again, or DuckDB takes for the partition's column."""
+
+
+def check_folder(folder: Path) -> None:
+    """Look whether a lake can lie there.
+
+    :raises StoreError: When it cannot.
+    """
+    found = _UNUSABLE.search(str(folder.resolve()))
+    if found:
+        detail = f"a lake cannot lie in {str(folder)!r}: {found.group()!r} in its path"
+        hint = f"choose a folder whose path has none of [ ] \\ ^ |, no % before two digits, no {PARTITION}=: lake.dir"
+        raise StoreError(detail, hint)
 
 
 def check(table: Any, folder: Path) -> None:

@@ -54,10 +54,13 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
     :arg table: The lake.
     :arg objective: How far behind sources may be when a context is shown.
     :arg clock: Tells `applied_at`, and how long things take.
-    :arg keep: Milliseconds of event time for which a conversation's events are kept in the working state.
+    :arg keep: Milliseconds of event time for which a conversation's events are kept in the working state: what is that
+        much older than the partition that is the furthest behind.
     :arg compact_every: Commits between two compactions.
     :arg retain: Milliseconds for which replaced files are kept.
     :arg barred: Tells which events are of persons who have been erased: what was under way then is not let in.
+    :arg awaited: Sources and partitions whose marks will come: each of them is behind until it says that it has caught
+        up. None: those that had not when they were heard of last.
     :raises StoreError: When the lake is not the one of this working state, or one of them cannot be used.
     """
 
@@ -72,6 +75,7 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
         compact_every: int,
         retain: int,
         barred: Callable[[FeedbackEvent], bool] = lambda event: False,
+        awaited: Iterable[tuple[str, str]] | None = None,
     ) -> None:
         self._barred = barred
         self._conversations = conversations
@@ -89,6 +93,10 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
         try:
             self._agree()
             self._applied = {(mark.source, mark.partition): mark for mark in conversations.applied()}
+            self._behind = {key for key, mark in self._applied.items() if not mark.caught_up}
+            if awaited is not None:
+                self._behind = set(awaited)
+            self._progress = int(conversations.facts(_LAKE).get("progress", b"0"))
             self._flush({})
         except BaseException:
             conversations.close()
@@ -111,6 +119,7 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
         if not said:
             return
         with self._conversations.transaction():
+            said = self._conversations.admitted(said)
             known = self._conversations.meet(event.conversation for event in said)
             self._bring_back(known.values())
             self._conversations.put(said, known)
@@ -120,6 +129,10 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
         for mark in marks:
             key = mark.source, mark.partition
             self._marks[key] = furthest(mark, self._marks.get(key))
+            if mark.caught_up:
+                self._behind.discard(key)
+            else:
+                self._behind.add(key)
         if not 0 < self._rest_until - self._clock() <= _LONGEST_REST:
             self.flush()
 
@@ -129,7 +142,7 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
 
     @override
     def progress(self) -> int:
-        return max((mark.applied_at for mark in self._applied.values()), default=0)
+        return self._progress
 
     @override
     def close(self) -> None:
@@ -215,6 +228,8 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
                     self._conversations.settle(places)
                     self._conversations.note_applied(noted)
                     self._note_version()
+                    self._conversations.note(_LAKE, {"progress": str(self._progress + 1).encode()})
+                self._progress += 1
             if last:
                 return
 
@@ -260,15 +275,28 @@ class LakeIntake(EpochWriter["FeedbackEvent | Erasure"]):
         self._conversations.note(_LAKE, noted)
 
     def _expire(self) -> None:
-        newest = self._conversations.newest()
+        reached = self._reached()
         pause = min(self._keep // 16, _HOUR)
-        if newest is None or (self._expired_at is not None and newest < self._expired_at + pause):
+        if reached is None or (self._expired_at is not None and reached < self._expired_at + pause):
             return
-        self._expired_at = newest
+        self._expired_at = reached
         with self._conversations.transaction():
-            _, gone = self._conversations.expire(newest - self._keep)
+            _, gone = self._conversations.expire(reached - self._keep)
         if gone:
             logger.warning("feedback of %d conversations is gone: no turn of them came in time", gone)
+
+    def _reached(self) -> int | None:
+        """Return up to which event time everything has come, as far as is known; None if nothing is.
+
+        A partition that has caught up holds nobody up; one that is behind and of which no event has come, everybody.
+        """
+        reached = self._conversations.newest()
+        for key in self._behind:
+            newest = self._applied[key].event_time if key in self._applied else None
+            if newest is None or reached is None:
+                return None
+            reached = min(reached, newest)
+        return reached
 
     def _maintain(self) -> None:
         if self._commits < self._compact_every:

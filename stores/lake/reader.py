@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from events.clock import to_iso
-from stores.lake.delta import check, relation, told
+from stores.lake.delta import check, check_folder, relation, told
 from stores.lake.schema import PARTITION, schema
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def opened(folder: Path) -> Any:
 
     if not folder.is_dir():
         return None
+    check_folder(folder)
     with told(folder):
         if not DeltaTable.is_deltatable(str(folder)):
             return None

@@ -1,7 +1,8 @@
 """The columns of the lake: one row a conversation, with all that was said, shown and thought of it, nothing left out.
 
 Times are microseconds in UTC, as Delta Lake has them. A row holds every field of its events, so that they can be made
-of it again (`stores/lake/rows.py`) when feedback comes that amends it.
+of it again (`stores/lake/rows.py`) when feedback comes that amends it; but a comment
+carries no verdict: that is ours, not the event's, and lies with the facts behind the KPIs.
 """
 
 from __future__ import annotations

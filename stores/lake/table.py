@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from events.errors import StoreError
-from stores.lake.delta import check, ranges, relation, told
+from stores.lake.delta import check, check_folder, ranges, relation, told
 from stores.lake.rows import Row
 from stores.lake.schema import PARTITION, STATISTICS, schema
 from stores.lake.working import Place
@@ -37,12 +37,13 @@ class LakeTable:
 
     :arg folder: Made with the first commit.
     :arg retain_hours: How long files that were replaced are kept.
-    :raises StoreError: When there is something else.
+    :raises StoreError: When there is something else, or a lake cannot lie there.
     """
 
     def __init__(self, folder: Path, retain_hours: float) -> None:
         self._folder = folder
         self._retain = math.ceil(retain_hours)
+        check_folder(folder)
         with told(folder):
             self._table = self._opened()
 

@@ -3,7 +3,8 @@
 Of two events of one kind and id that one stays which stands over the other (`events.feedback.stands_over`), whatever
 came first: the file's content is a function of the set of events. A conversation is dirty from the commit that brought
 an event of it until the lake is known to hold its row. Where its row lies is remembered for ever, which is some hundred
-bytes a conversation; the lake itself is the truth about that, and tells it again when it is in doubt.
+bytes a conversation; the lake itself is the truth about that, and tells it again when it is in doubt. Of a conversation
+only so much is kept (`stores/lake/cutoffs.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from events.clock import Clock
 from events.errors import StoreError
 from events.feedback import Comment, Rating, Said, ShownContext, Turn, rank
 from events.log import Applied
+from stores.lake.cutoffs import MOST, Cutoffs
 from stores.lock import WriterLock
 from stores.rows.base import APPLIED, applied_fact, applied_of
 from stores.rows.sqlite import facts
@@ -82,16 +84,20 @@ class Conversations:
 
     :arg path: Made if it is not there.
     :arg clock: Tells when it was made.
+    :arg most: Events of one conversation that are kept.
     :raises StoreError: When another one writes it, or it is none of ours.
     """
 
-    def __init__(self, path: Path, clock: Clock, identity: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, identity: Callable[[], str] = lambda: secrets.token_hex(8), most: int = MOST
+    ) -> None:
         self._path = path
         self._lock: WriterLock | None = WriterLock(path.with_name(f"{path.name}.lock"), f"the {LAYOUT.name} {path}")
         try:
             with explained(path):
                 self._db = open_for_writing(path, identity, clock(), LAYOUT)
                 self._db.execute("PRAGMA secure_delete = ON")
+                self._cutoffs = Cutoffs(self._db, most)
         except BaseException:
             self._lock.close()
             raise
@@ -109,6 +115,10 @@ class Conversations:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def admitted(self, events: Sequence[Said]) -> Sequence[Said]:
+        """Return those events for which their conversations have room; the others are counted."""
+        return self._cutoffs.admitted(events)
+
     def meet(self, ids: Iterable[str]) -> dict[str, Kept]:
         """Return conversations by id; those that are not known yet are made."""
         wanted = sorted(set(ids))
@@ -120,7 +130,10 @@ class Conversations:
         return found
 
     def put(self, events: Sequence[Said], known: Mapping[str, Kept]) -> None:
-        """Take events in, each only if it stands over what is there; their conversations become dirty."""
+        """Take events in, each only if it stands over what is there; their conversations become dirty.
+
+        Of a conversation that is too large then, the newest events go.
+        """
         newest: dict[int, int] = {}
         rows = []
         for event in events:
@@ -133,6 +146,8 @@ class Conversations:
             "UPDATE conversations SET dirty = 1, newest = max(?1, ifnull(newest, ?1)) WHERE number = ?2",
             [(time, number) for number, time in newest.items()],
         )
+        ids = {known[event.conversation].number: event.conversation for event in events}
+        self._cutoffs.trim(ids, [(row[0], len(row[-1])) for row in rows])
 
     def dirty(self, limit: int) -> list[Kept]:
         """Return conversations whose rows may have to be written, at most so many."""
@@ -199,6 +214,8 @@ class Conversations:
             (before,),
         )
         gone = self._db.execute(f"DELETE FROM conversations WHERE {old} AND day IS NULL", (before,)).rowcount  # noqa: S608  # our own names
+        if gone:
+            self._cutoffs.forget()
         left = self._db.execute(f"UPDATE conversations SET newest = NULL WHERE {old}", (before,)).rowcount  # noqa: S608  # our own names
         return left, gone
 
@@ -224,6 +241,7 @@ class Conversations:
         numbers = [(one.number,) for one in conversations]
         self._db.executemany("DELETE FROM events WHERE conversation = ?", numbers)
         self._db.executemany("DELETE FROM conversations WHERE number = ?", numbers)
+        self._cutoffs.forget()
 
     def note(self, kind: str, facts: Mapping[str, bytes]) -> None:
         """Keep facts by kind and name."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from events.log import Applied
+from stores.lake.cutoffs import KIND, left_out
 from stores.lake.intake import ERASED
 from stores.lake.working import LAYOUT, explained
 from stores.rows.base import APPLIED, applied_of
@@ -21,12 +22,14 @@ class WorkingSize(msgspec.Struct, frozen=True):
     :arg kept: Conversations whose events it has.
     :arg waiting: Of these, those of which no turn has come yet.
     :arg dirty: Of these, those whose rows have to be written.
+    :arg left_out: Events for which their conversations had no room.
     """
 
     kept: int = 0
     waiting: int = 0
     dirty: int = 0
     applied: tuple[Applied, ...] = ()
+    left_out: int = 0
 
 
 def read_erased(path: Path, erasure: str) -> int:
@@ -57,4 +60,6 @@ def read_working(path: Path) -> WorkingSize:
         if not check(db, path, LAYOUT):
             return WorkingSize()
         [(kept, waiting, dirty)] = db.execute(query)
-        return WorkingSize(kept, waiting, dirty, tuple(applied_of(facts(db, APPLIED))))
+        return WorkingSize(
+            kept, waiting, dirty, tuple(applied_of(facts(db, APPLIED))), left_out(facts(db, KIND).values())
+        )

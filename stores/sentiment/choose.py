@@ -39,11 +39,12 @@ def examples_of(settings: Settings) -> list[Example]:
     return gather_examples(sentiment.examples, sentiment.categories, shipped=not sentiment.own_examples_only)
 
 
-def open_judge(settings: Settings) -> Judge:
+def open_judge(settings: Settings, *, patient: bool = True) -> Judge:
     """Return the endpoint of `settings`; nothing is sent before the first text.
 
     Its topics are those of the settings, else those that the examples name; its categories need no examples.
 
+    :arg patient: Whether a text waits for as long as the endpoint is down.
     :raises SettingsError: When the address, the key or an example is wrong.
     """
     # Only who has an endpoint pays for loading the client.
@@ -60,6 +61,7 @@ def open_judge(settings: Settings) -> Judge:
         timeout=sentiment.timeout_seconds,
         attempts=sentiment.attempts,
         most_requests_an_hour=sentiment.most_requests_an_hour,
+        patient=patient,
         clock=system_clock,
         chance=random.random,
     )

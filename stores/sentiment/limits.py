@@ -1,4 +1,4 @@
-"""When the next request may go to an endpoint: a budget by the hour, and the pauses that it asks for."""
+"""When the next request may go to an endpoint: a budget by the hour, and pauses while it is in trouble."""
 
 from __future__ import annotations
 
@@ -40,6 +40,45 @@ class Budget:
             count = self._spent.pop()[1]
         self._spent.append((second, count + 1))
         self._sum += 1
+
+
+class Breaker:
+    """Holds back all requests while the endpoint is in trouble, ever longer, up to a minute or what it asks for.
+
+    After a pause one request at a time finds out whether the trouble is over ("circuit breaker", half open: M. Nygard,
+    Release It!, 2007).
+
+    :arg chance: Returns a number from 0 to below 1, so that not all who wait come back at once.
+    """
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._since = self._until = 0.0
+        self.troubles = 0
+        """Requests in a row that ended in trouble; those that were open together are one."""
+        self.answers = 0
+        """Requests that were answered, whatever the answer was."""
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next request may go, 0 if it may; `now` only ever grows."""
+        return max(0.0, self._until - now)
+
+    def answered(self) -> None:
+        """Note an answer. A pause that has begun is kept all the same."""
+        self.answers += 1
+        self.troubles = 0
+
+    def in_trouble(self, begun: float, now: float, asked: float = 0.0) -> None:
+        """Note a request that came to nothing.
+
+        :arg begun: When it was sent.
+        :arg asked: Seconds of a pause that the endpoint asks for.
+        """
+        if not self.troubles or begun > self._since:
+            self.troubles += 1
+            self._since = now
+            self._until = max(self._until, now + back_off(self.troubles, self._chance))
+        self._until = max(self._until, now + asked)
 
 
 def pause_of(header: str | None, now: float) -> float:

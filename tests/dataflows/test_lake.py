@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bytewax.testing import run_main
 
+from dataflows.lake import build
 from events.clock import system_clock
 from events.feedback import Rating, Turn
 from events.log import LogRecord
+from operators.feedback.own import to_json
 from stores.dead_letters import DeadLetters
 from stores.log.files import FileLog
-from tests.dataflows.lake_content import BEGIN, DAY, content, expected, record, replay, story
+from tests.dataflows.lake_content import (
+    BEGIN,
+    DAY,
+    HOUR,
+    SETTINGS,
+    content,
+    expected,
+    record,
+    replay,
+    settings_of,
+    story,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +76,24 @@ def test_feedback_waits_for_its_conversation(tmp_path: Path) -> None:
     assert replay(log, tmp_path / "data")["rows"] == {}
     record([turn], log)
     assert replay(log, tmp_path / "data")["rows"]["c"]["bad"] == 1
+
+
+def test_a_backfill_of_streams_of_unequal_length_loses_no_feedback(tmp_path: Path) -> None:
+    days = range(20)
+    answers = [Turn(f"c{day}", f"a{k}", BEGIN + day * DAY + k, "assistant", "…") for day in days for k in range(20)]
+    ratings = [Rating(f"c{day}", "r", BEGIN + day * DAY + HOUR, "thumbs", 0.0) for day in days]
+    log = FileLog(tmp_path / "log", partitions=1)
+    # Recorded afterwards: the time of the record says nothing of the event's.
+    for stream, events in (("chat", answers), ("ratings", ratings)):
+        log.append(stream, [LogRecord(stream, 0, 0, BEGIN + 99 * DAY, b"c", to_json(event)) for event in events])
+    (tmp_path / "headrace.toml").write_text(SETTINGS)
+    lake = {"batch_size": 10, "keep_days": 2}
+    settings = settings_of(
+        tmp_path / "data", tmp_path / "headrace.toml", mode="replay", log={"dir": tmp_path / "log"}, lake=lake
+    )
+    run_main(build(settings), epoch_interval=timedelta(0))
+    rows = content(tmp_path / "data")["rows"]
+    assert rows == json.loads(json.dumps(expected([*answers, *ratings]), default=str))
 
 
 def test_what_cannot_be_read_becomes_a_dead_letter_and_harms_nobody(tmp_path: Path) -> None:

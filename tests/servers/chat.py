@@ -67,8 +67,8 @@ class ChatServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, behave: Callable[[Request], Reply] = honest) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, behave: Callable[[Request], Reply] = honest, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.behave = behave
         self.requests: list[Request] = []
         self.in_flight = 0
@@ -163,9 +163,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def chat_server(behave: Callable[[Request], Reply] = honest) -> Iterator[ChatServer]:
-    """Run a server; it ends with the block, stalled answers and all."""
-    server = ChatServer(behave)
+def chat_server(behave: Callable[[Request], Reply] = honest, port: int = 0) -> Iterator[ChatServer]:
+    """Run a server; it ends with the block, stalled answers and all.
+
+    :arg port: Of this machine; 0: any that is free.
+    """
+    server = ChatServer(behave, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -11,6 +11,7 @@ from events.kpis import Fact, FactChange, FactKind, KpiValue
 from events.log import Mark
 from stores.kpis.intake import KpiIntake
 from stores.kpis.reader import KpiReader
+from stores.log.base import Log
 from stores.settings import Settings, load
 
 BEGIN = 1_767_225_600_000
@@ -21,11 +22,14 @@ MINUTE = 60_000
 class Store:
     """One store, opened and closed again as a flow does.
 
-    :arg kpis: KPIs of the settings, beside those that are built in.
+    :arg mode: Of the flow.
+    :arg log: Where the events come from.
+    :arg feedback: Settings of `[feedback]`, beside the stream.
     """
 
-    def __init__(self, folder: Path, **feedback: Any) -> None:
-        self.settings: Settings = load(data_dir=folder, feedback={"streams": [{"name": "chat"}], **feedback})
+    def __init__(self, folder: Path, mode: str = "live", log: Log | None = None, **feedback: Any) -> None:
+        self.settings = self._settings(folder, mode, feedback)
+        self.log = log
         self.now = BEGIN
         self.told: list[Alert] = []
         self.intake = self.open()
@@ -35,8 +39,18 @@ class Store:
         """Open the intake anew, whatever it had not committed being lost."""
         if hasattr(self, "intake"):
             self.intake.close()
-        self.intake = KpiIntake(self.settings, lambda: self.now, tell or self.told.append)
+        self.intake = KpiIntake(self.settings, lambda: self.now, tell or self.told.append, log=self.log)
         return self.intake
+
+    def reopen(self, *, resumed: bool, **feedback: Any) -> KpiIntake:
+        """Open it with other settings of `[feedback]`, as a flow does that goes on where it was, or begins anew."""
+        self.settings = self._settings(self.settings.data_dir, self.settings.mode, feedback)
+        self.open().begin(resumed=resumed)
+        return self.intake
+
+    @staticmethod
+    def _settings(folder: Path, mode: str, feedback: dict[str, Any]) -> Settings:
+        return load(data_dir=folder, mode=mode, feedback={"streams": [{"name": "chat"}], **feedback})
 
     def commit(self, *items: Any, offset: int | None = None, caught_up: bool = False) -> None:
         """Write items and close the epoch, at `offset` of the only partition, if any is given."""

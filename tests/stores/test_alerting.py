@@ -7,8 +7,11 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import msgspec
 import pytest
@@ -203,12 +206,83 @@ def test_a_receiver_may_say_how_long_to_wait() -> None:
     assert refused.value.wait == 120
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1", "http://no.such.host.invalid/"])
-def test_an_address_that_cannot_be_reached_is_a_failed_attempt_and_not_a_crash(url: str) -> None:
-    webhook = Webhook(url, KEY, 2, system_clock)
-    with pytest.raises(DeliveryError, match="cannot be reached"):
+UNTOLD = "T0123-untold"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"http://127.0.0.1:9/{UNTOLD}", "the webhook at 127.0.0.1 cannot be reached"),
+        (f"http://[::1/{UNTOLD}", "the webhook cannot be reached"),
+        (f"http://no.such.host.invalid/?token={UNTOLD}", "the webhook at no.such.host.invalid cannot be reached"),
+        (f"http://127.0.0.1:port/{UNTOLD}", "the webhook at 127.0.0.1 cannot be reached"),
+        (f"http://127.0.0.1/{UNTOLD}\n", "the webhook at 127.0.0.1 cannot be reached"),
+    ],
+)
+def test_an_address_that_cannot_be_reached_is_a_failed_attempt_that_tells_the_host_only(url: str, said: str) -> None:
+    webhook = Webhook(url, KEY, 5, system_clock)
+    with pytest.raises(DeliveryError) as told:
         webhook.deliver("a", b"{}")
     webhook.close()
+    assert said in str(told.value)
+    assert UNTOLD not in "".join(traceback.format_exception(told.value))
+
+
+@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200 OK\r\nX-A: ", b"HTTP/1.1 "])
+def test_a_receiver_that_dribbles_for_ever_holds_up_neither_the_next_alert_nor_the_end(
+    tmp_path: Path, beginning: bytes
+) -> None:
+    with dribbling(beginning) as url:
+        sender = courier(tmp_path / "outbox", url, attempts=1, timeout=0.3)
+        for id_ in ("first", "second"):
+            sender.send(alert(id_))
+        wait_until(lambda: all(found.next_at is None for found in standing(tmp_path / "outbox")))
+        sender.close()
+    assert [found.error for found in standing(tmp_path / "outbox")] == [
+        "the webhook at 127.0.0.1 did not answer within 0.3 s"
+    ] * 2
+
+
+def test_closing_waits_no_longer_than_one_attempt_and_leaves_the_rest_in_the_outbox(tmp_path: Path) -> None:
+    with Hook([STALL]) as hook:
+        sender = courier(tmp_path / "outbox", hook.url, timeout=1.0)
+        for id_ in ("first", "second", "third"):
+            sender.send(alert(id_))
+        hook.wait_for(1)
+        began = time.monotonic()
+        sender.close()
+        assert time.monotonic() - began < 1.9
+        wait_until(lambda: "headrace-alerts" not in {thread.name for thread in threading.enumerate()})
+        assert len(hook.received) == 1
+    assert [(found.alert, found.sent_at, found.next_at is None) for found in standing(tmp_path / "outbox")] == [
+        ("first", None, False),
+        ("second", None, False),
+        ("third", None, False),
+    ]
+
+
+@contextmanager
+def dribbling(beginning: bytes) -> Iterator[str]:
+    """Run a receiver that answers letter by letter, without an end; give its address."""
+    over = threading.Event()
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.recv(65_536)
+                self.request.sendall(beginning)
+                while not over.wait(0.02):
+                    self.request.sendall(b"a")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
 
 
 def test_an_id_with_any_letters_is_a_header_that_can_be_sent() -> None:

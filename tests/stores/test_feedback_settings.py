@@ -57,6 +57,21 @@ def test_what_is_no_window_is_refused(text: str) -> None:
         ({"by": [["lattency"]]}, "answers have no field 'lattency'"),
         ({"windows": ["1 minute"]}, "is no window"),
         ({"facts": "points", "where": {"Host; --": "a"}}, "points have no field"),
+        (
+            {"aggregate": "mean", "of": "topic"},
+            "'topic' of answers is not a number, which 'mean' needs; use one of lat",
+        ),
+        ({"facts": "questions", "aggregate": "top", "of": "topic"}, "use `count`, `share` or `distinct`"),
+        ({"facts": "points", "aggregate": "max", "of": "host"}, "use one of value"),
+        ({"where": {"latency": "slow"}}, "'latency' is a number, which 'slow' is not"),
+        ({"where": {"latency": {"above": "slow"}}}, "'latency' is a number, which 'slow' is not"),
+        ({"where": {"topic": {"at_least": 1}}}, "'topic' is text, so nothing is at least anything of it"),
+        ({"where": {"rated": 1}}, "'rated' is true or false, which 1 is not"),
+        ({"where": {"documents": ["a", 5]}}, "'documents' is a list of texts, which 5 is not"),
+        ({"aggregate": "share", "hits": {"score": True}}, "'score' is a number, which True is not"),
+        ({"facts": "points", "where": {"host": {"not": 5}}}, "'host' is text, which 5 is not"),
+        ({"by": ["topic", "model"]}, 'write by = [["topic"]]'),
+        ({"by": "model"}, 'write by = [["model"]]'),
     ],
 )
 def test_a_kpi_that_cannot_be_is_refused_with_what_is_wrong(kpi: dict[str, Any], said: str) -> None:
@@ -70,6 +85,33 @@ def test_points_have_the_fields_that_their_labels_give_them() -> None:
         {"name": "load", "facts": "points", "aggregate": "mean", "of": "value", "by": [["host"]]}
     )
     assert kpi.by == (("host",),)
+
+
+@pytest.mark.parametrize(
+    "kpi",
+    [
+        {"aggregate": "mean", "of": "bad"},
+        {"aggregate": "distinct", "of": "documents"},
+        {"where": {"latency": {"above": 2000}, "score": 1, "documents": "docs/a.md", "topic": ["a", "b"], "bad": True}},
+        {"where": {"person": {"known": True}, "tokens": {"not": [0, 1]}}},
+        {"facts": "points", "where": {"host": ["a", "b"], "value": {"below": 0.5}}},
+    ],
+)
+def test_conditions_and_aggregates_that_fit_their_fields_are_taken(kpi: dict[str, Any]) -> None:
+    assert KpiSettings.model_validate({"name": "mine", **kpi}).aggregate == kpi.get("aggregate", "count")
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ({"kpis": [{"name": "mine", "facts": "answer"}]}, "correct it in headrace.toml; `headrace settings` lists all"),
+        ({"by": ["topic"]}, "correct it in headrace.toml or by HEADRACE_FEEDBACK__BY; `headrace settings` lists all"),
+    ],
+)
+def test_a_variable_is_named_only_where_there_is_one(tmp_path: Path, said: dict[str, Any], hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(data_dir=tmp_path, feedback=said)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -103,6 +145,15 @@ def test_a_kpi_of_the_settings_takes_the_place_of_the_one_that_comes_with_headra
 def test_a_stream_on_which_flows_tell_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         FeedbackStreamSettings(name=name)
+
+
+def test_an_address_of_a_webhook_that_is_none_is_refused_without_repeating_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"webhook\.url.*is no address") as told:
+        load(feedback={"webhook": {"url": "hooks.example.org/T0123-untold"}})
+    assert "untold" not in str(told.value)
 
 
 def test_an_endpoint_needs_its_address_and_a_model() -> None:

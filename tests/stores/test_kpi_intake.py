@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,10 @@ import pytest
 from events.alerts import Alert
 from events.errors import StoreError
 from events.kpis import Fact, FactChange, Frontier, KpiValue, TooLate
-from events.log import Mark
+from events.log import LogRecord, Mark
 from stores.kpis.intake import QUIET_MILLIS, KpiIntake
+from stores.kpis.writer import RETAIN_EVERY
+from stores.log.files import FileLog
 from tests.stores.kpi_samples import BEGIN, MINUTE, Store, answer, fact, new, value
 
 
@@ -104,6 +107,53 @@ def test_a_value_is_early_then_final_and_corrected_if_something_came_late(store:
     assert (first.value, first.late, first.stage) == (1.5, 1, "corrected")
 
 
+def stages(store: Store) -> dict[str, str]:
+    """Return stages by topic, or KPI where there is none."""
+    return {dict(one.group).get("topic", one.kpi): one.stage for one in store.reader.values()}
+
+
+def test_a_final_value_that_becomes_another_is_corrected_even_if_nothing_came_late(store: Store) -> None:
+    over = Frontier(BEGIN + 2 * MINUTE, -1)
+    session = KpiValue("visits", "session:1m", BEGIN, BEGIN + 1, (), 1.0, 1)
+    store.commit(value(BEGIN, 1.0), value(BEGIN, 3.0, topic="a"), session, over)
+    assert stages(store) == {"answers": "final", "a": "final", "visits": "early"}
+    longer = KpiValue("visits", "session:1m", BEGIN, BEGIN + MINUTE, (), 2.0, 2)
+    store.commit(value(BEGIN, 2.0, count=2), value(BEGIN, 3.0, topic="a"), longer)
+    assert stages(store) == {"answers": "corrected", "a": "final", "visits": "early"}
+    store.commit(value(BEGIN, 2.0, count=2))
+    store.open()
+    assert stages(store) == {"answers": "corrected", "a": "final", "visits": "early"}
+
+
+def test_in_a_replay_only_what_came_late_is_corrected(tmp_path: Path) -> None:
+    store = Store(tmp_path, mode="replay")
+    store.commit(value(BEGIN, 1.0), Frontier(BEGIN + 2 * MINUTE, -1))
+    store.commit(value(BEGIN, 2.0, count=2))
+    assert [(one.value, one.stage) for one in store.reader.values()] == [(2.0, "final")]
+
+
+def test_the_last_frontier_of_a_replay_is_kept_though_nothing_came_with_it(tmp_path: Path) -> None:
+    store = Store(tmp_path, mode="replay")
+    store.commit(value(BEGIN, 1.0), offset=5)
+    store.commit(Frontier(BEGIN + 10 * MINUTE, -1))
+    assert [one.stage for one in store.reader.values()] == ["final"]
+
+
+def test_a_frontier_that_waited_is_kept_when_the_flow_ends(store: Store) -> None:
+    store.commit(value(BEGIN, 1.0), offset=5)
+    store.commit(Frontier(BEGIN + 10 * MINUTE, -1))
+    assert store.reader.frontier() is None
+    store.intake.close()
+    assert store.reader.frontier() == BEGIN + 10 * MINUTE
+
+
+def test_a_frontier_does_not_overtake_what_was_under_way_when_the_flow_broke_off(store: Store) -> None:
+    store.commit(value(BEGIN, 1.0), offset=5)
+    store.intake.write([value(BEGIN, 2.0), Frontier(BEGIN + 10 * MINUTE, -1)])
+    store.intake.close()
+    assert store.reader.frontier() is None
+
+
 def test_a_session_is_early_as_long_as_another_event_would_lengthen_it(store: Store) -> None:
     session = KpiValue("visits", "session:30m", BEGIN, BEGIN + 1, (), 1.0, 1)
     over = BEGIN + 1 + 30 * MINUTE + MINUTE  # its gap, and the lateness
@@ -189,6 +239,26 @@ def test_every_partition_that_was_applied_is_waited_for(store: Store) -> None:
     assert not intake.holding
 
 
+def test_a_partition_that_the_log_has_no_more_is_waited_for_by_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = FileLog(tmp_path / "log", partitions=1)
+    log.append("chat", [LogRecord("chat", 0, 0, BEGIN, None, b"{}")])
+    store = Store(tmp_path / "data", log=log)
+    marks = [Mark("chat", "0", 50, BEGIN, BEGIN, False), Mark("replay.feedback", "0", 1, BEGIN, BEGIN, False)]
+    store.intake.close_epoch(marks)
+    intake = store.open()
+    with caplog.at_level(logging.INFO):
+        for offset in (10, 20):
+            store.commit(value(BEGIN, 1.0), offset=offset)
+    assert intake.holding
+    assert [record.getMessage() for record in caplog.records] == [
+        "the values of before are kept until the flow has come as far again in chat/0"
+    ]
+    store.commit(value(BEGIN, 2.0), offset=50)
+    assert [one.value for one in store.reader.values()] == [2.0]
+
+
 def test_what_came_too_late_is_counted_once(store: Store) -> None:
     for _ in range(2):
         store.commit(TooLate("chat/0/17", "chat", "0", BEGIN, 3), TooLate("chat/0/30", "chat", "0", BEGIN, 4), offset=1)
@@ -200,10 +270,20 @@ def test_facts_and_values_that_are_too_old_are_removed_in_time(tmp_path: Path) -
     day = 86_400_000
     store.commit(*(new(answer(f"c{age}", BEGIN - age * day)) for age in range(4)), offset=1)
     store.commit(*(value(BEGIN - age * day, float(age)) for age in range(4)), offset=2)
+    store.commit(new(answer("newest", BEGIN + 2 * MINUTE)))
     for offset in range(3, 65):
         store.commit(Frontier(BEGIN + MINUTE + 1, -1), TooLate(str(offset), "chat", "0", BEGIN, 1), offset=offset)
-    assert store.reader.sql("SELECT conversation FROM answers").rows == [("c0",)]
+    assert store.reader.sql("SELECT conversation FROM answers ORDER BY id").rows == [("c0",), ("newest",)]
     assert sorted(one.value or 0 for one in store.reader.values()) == [0.0, 1.0]
+
+
+def test_a_clock_that_ran_ahead_of_an_idle_flow_removes_nothing(store: Store) -> None:
+    store.commit(new(answer("c1", BEGIN)), value(BEGIN, 1.0), offset=1)
+    years = 5 * 365 * 86_400_000
+    for number in range(RETAIN_EVERY + 1):
+        store.commit(Frontier(BEGIN + years + number, -1), TooLate(str(number), "chat", "0", BEGIN, 1))
+    assert store.intake.progress() > RETAIN_EVERY
+    assert (store.reader.counts()["answers"], store.reader.counts()["kpis"]) == (1, 1)
 
 
 def alert(state: Literal["raised", "over"] = "raised") -> Alert:

@@ -41,13 +41,32 @@ def test_windows_of_changed_facts_are_what_the_statement_says_of_all_their_facts
         if counts:
             wanted[time_ - time_ % MINUTE, topic].append(latency > 100)
     found = {(one.start, dict(one.group)["topic"]): (one.value, one.count) for one in mine(store)}
-    in_window: dict[int, int] = defaultdict(int)
-    for (start, _), hits in wanted.items():
-        in_window[start] += len(hits)
     assert {key: value for key, (value, _) in found.items()} == pytest.approx(
         {key: sum(hits) / len(hits) for key, hits in wanted.items()}
     )
-    assert {key: count for key, (_, count) in found.items()} == {key: in_window[key[0]] for key in wanted}
+    assert {key: count for key, (_, count) in found.items()} == {key: len(hits) for key, hits in wanted.items()}
+
+
+def test_a_count_is_that_of_the_group_or_of_the_window_if_the_group_is_none_of_the_facts_themselves(
+    tmp_path: Path,
+) -> None:
+    upper = SLOW | {"name": "upper", "sql": "SELECT upper(topic) AS topic, count(*) AS value FROM facts GROUP BY 1"}
+    pages = {
+        "name": "pages",
+        "aggregate": "sql",
+        "sql": "SELECT unnest(documents)[1:1] AS documents, 1 AS value FROM facts GROUP BY 1",
+        "by": [["documents"]],
+    }
+    store = Store(tmp_path, kpis=[SLOW, upper, pages], windows=["1m"])
+    topics = [None, "a", "b", "b"]
+    made = [
+        answer(f"c{number}", BEGIN + number, topic=topic, latency=1.0, fallback=False, documents=("x",))
+        for number, topic in enumerate(topics)
+    ]
+    store.commit(*map(new, made))
+    assert {dict(one.group)["topic"]: one.count for one in mine(store)} == {"": 1, "a": 1, "b": 2}
+    assert {one.count for one in mine(store, name="upper") if dict(one.group)["topic"]} == {4}
+    assert [one.count for one in mine(store, name="pages")] == [4]
 
 
 def test_sliding_windows_overlap(tmp_path: Path) -> None:

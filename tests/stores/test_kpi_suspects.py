@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import pytest
 
 from events.alerts import Alert
 from events.kpis import Fact, series_of
-from stores.kpis.suspects import Z, least_rise, wilson
+from stores.feedback_settings import FeedbackSettings
+from stores.kpis import standing
+from stores.kpis.suspects import Z, explained, least_rise, wilson
 from tests.stores.kpi_samples import BEGIN, MINUTE, Store, answer, fact, new
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 BAGGAGE, FEES, FAQ = "company/policies/baggage.md", "company/policies/fees.md", "company/faq.md"
 
@@ -139,6 +145,37 @@ def test_documents_that_come_to_be_known_by_the_end_of_the_epoch_are_added_witho
     store.commit(*map(new, answers(BEGIN, good=1, bad=6, topic="baggage", documents=(BAGGAGE,))), offset=1)
     assert len(store.told) == 1
     assert store.reader.alerts()[0].alert.documents == (BAGGAGE,)
+
+
+def test_in_a_storm_of_alerts_those_that_there_is_no_time_for_are_told_without_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    shown = answers(BEGIN, good=1, bad=6, topic="baggage", documents=(BAGGAGE,))
+    monkeypatch.setattr(standing, "EXPLAINING_SECONDS", 0.0)
+    store.intake.write([*map(new, history()), *map(new, shown), alert()])
+    assert [(one.documents, one.rows != "") for one in store.told] == [((), True)]
+    monkeypatch.undo()
+    store.commit(offset=1)
+    assert store.reader.alerts()[0].alert.documents == (BAGGAGE,)
+    assert len(store.told) == 1
+
+
+def test_what_was_looked_for_is_not_looked_for_again_if_nothing_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def counted(db: DuckDBPyConnection, one: Alert, settings: FeedbackSettings, *, search: bool = True) -> Alert:
+        looked.append(one.id)
+        return explained(db, one, settings, search=search)
+
+    monkeypatch.setattr(standing, "explained", counted)
+    store = Store(tmp_path)
+    store.commit(*map(new, history()))
+    store.intake.write([alert()])
+    store.commit(offset=1)
+    assert looked == [alert().id]
 
 
 def test_an_alert_about_something_else_names_no_document(tmp_path: Path) -> None:

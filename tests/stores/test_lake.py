@@ -20,6 +20,7 @@ from stores.lake.reader import LakeReader
 from stores.lake.rows import check_event, conversation_row
 from stores.lake.working_size import read_working
 from stores.settings import Settings
+from stores.sink import StoreSink
 from tests.dataflows.lake_content import BEGIN, DAY, HOUR, OBJECTIVE, expected, rows_in, story
 
 
@@ -124,6 +125,79 @@ def test_conversations_that_have_left_the_working_state_are_amended_all_the_same
     assert read_working(home.settings.conversations_path).kept == 1
     home.take(late)
     assert home.rows == expected([old, new, late])
+
+
+def mark(stream: str, time: int, *, caught_up: bool, offset: int = 1) -> Mark:
+    return Mark(stream, "0", offset, time, BEGIN, caught_up)
+
+
+def test_feedback_waits_for_the_stream_that_is_the_furthest_behind(tmp_path: Path) -> None:
+    home = Home(tmp_path, keep_days=1)
+    rating = Rating("c", "r", BEGIN + HOUR, "thumbs", 1.0)
+    intake = home.open()
+    # Both are read at the same time; what was rated is 30 days behind the ratings.
+    intake.write([rating, Rating("d", "r", BEGIN + 30 * DAY, "thumbs", 1.0)])
+    intake.close_epoch([mark("ratings", BEGIN + 30 * DAY, caught_up=False), mark("chat", BEGIN, caught_up=False)])
+    intake.close()
+    # That a stream is behind is known from the time before.
+    intake = home.open()
+    intake.flush()
+    intake.write([turn("c")])
+    intake.close_epoch([])
+    assert home.rows == expected([turn("c"), rating])
+    assert read_working(home.settings.conversations_path).kept == 2
+    # It is over with the event times that it has come to.
+    intake.close_epoch([mark("chat", BEGIN + 3 * DAY, caught_up=False, offset=2)])
+    assert read_working(home.settings.conversations_path).kept == 1
+    intake.close()
+
+
+def test_a_partition_that_will_be_read_is_behind_until_it_is_heard_of(tmp_path: Path) -> None:
+    home = Home(tmp_path, keep_days=1)
+    awaited = [("ratings", "0"), ("chat", "0")]
+    intake = open_lake(home.settings, lambda: home.now, objective, awaited=awaited)
+    intake.write([Rating("c", "r", BEGIN, "thumbs", 1.0), Rating("d", "r", BEGIN + 30 * DAY, "thumbs", 1.0)])
+    intake.close_epoch([mark("ratings", BEGIN + 30 * DAY, caught_up=False)])
+    assert read_working(home.settings.conversations_path).kept == 2
+    # What has caught up holds nobody up, however old its newest event is.
+    intake.close_epoch([mark("chat", BEGIN, caught_up=True)])
+    assert read_working(home.settings.conversations_path).kept == 1
+    intake.close()
+
+
+def test_a_clock_that_goes_back_does_not_keep_the_flow_from_starting(home: Home) -> None:
+    sink = StoreSink(home.open)
+    part = sink.build_part("store", "store", None)
+    states = []
+    for offset in (1, 2):
+        part.write_batch([turn(id_=str(offset)), mark("chat", BEGIN, caught_up=True, offset=offset)])
+        states.append(part.snapshot())
+        home.now -= HOUR
+    part.close()
+    # The process ended before the engine had noted the second epoch.
+    sink.build_part("store", "store", states[0]).close()
+    ahead = states[1][0], states[1][1] + 1
+    with pytest.raises(StoreError, match="older than the recovery folder"):
+        sink.build_part("store", "store", ahead)
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "a%41b", "day=2", "a^b", "a\\b"])
+def test_a_folder_that_cannot_hold_a_lake_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path / name)
+    with pytest.raises(StoreError, match="a lake cannot lie in"):
+        home.open()
+    home.settings.lake_dir.mkdir(parents=True)
+    with pytest.raises(StoreError, match="a lake cannot lie in"):
+        LakeReader(home.settings.lake_dir).count()
+    assert list(home.settings.lake_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x=1", "a*b?", "{a}", "ä ö#", "50%", "today=fine"])
+def test_a_lake_may_lie_in_folders_of_most_names(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path / name)
+    home.take(turn("c"))
+    home.take(turn("d", time=BEGIN + DAY))
+    assert list(home.rows) == ["c", "d"]
 
 
 def test_without_its_working_state_a_lake_loses_nothing(home: Home) -> None:

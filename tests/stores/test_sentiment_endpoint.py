@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -108,7 +109,7 @@ def test_no_more_requests_are_open_than_allowed(server: ChatServer) -> None:
 )
 def test_a_failed_attempt_is_followed_by_another_one(server: ChatServer, failure: Reply) -> None:
     server.behave = lambda request: failure if request.nth < 3 else honest(request)
-    with endpoint(server, pause=no_pause) as judge:
+    with endpoint(server, **hurried()) as judge:
         assert judge.submit("good").result(SECONDS).category == "satisfied"
     assert len(server.requests) == 3
 
@@ -116,20 +117,105 @@ def test_a_failed_attempt_is_followed_by_another_one(server: ChatServer, failure
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (Reply(500), "asked 3 times what a text says; it answered 500"),
-        (Reply(stall=True), "it did not answer within 0.2 s"),
-        (Reply(dribble=True), "it did not answer within 0.2 s"),
+        (Reply(body=b"?"), "asked 3 times what a text says; it answered with something else"),
         (completion('{"category": "delighted"}'), "a category that there is not: 'delighted'"),
         (completion("no\nJSON"), "but 'no JSON'"),
     ],
 )
 def test_a_text_is_given_up_after_as_many_attempts_as_allowed(server: ChatServer, failure: Reply, said: str) -> None:
     server.behave = lambda request: failure
-    with endpoint(server, pause=no_pause, timeout=0.2 if failure.stall or failure.dribble else 10) as judge:
+    with endpoint(server, **hurried()) as judge:
         reason = refused(judge.submit("good"))
     assert said in reason
     assert "\n" not in reason
     assert len(server.requests) == 3
+
+
+TROUBLES = [Reply(500), Reply(502), Reply(503), Reply(408), Reply(425), Reply(429), Reply(stall=True)]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_an_endpoint_that_is_down_costs_time_and_no_verdict(server: ChatServer, trouble: Reply) -> None:
+    server.behave = lambda request: trouble if request.number <= 12 else honest(request)
+    with endpoint(server, **hurried(), timeout=0.5 if trouble.stall else 10, attempts=2) as judge:
+        found = verdicts([judge.submit(f"good {number}") for number in range(12)])
+    assert [verdict.category for verdict in found] == ["satisfied"] * 12
+
+
+def test_an_endpoint_that_is_not_there_is_waited_for() -> None:
+    with chat_server() as gone:
+        port = gone.server_port
+    time = FakeTime()
+    came_back = threading.Event()
+
+    async def pause(seconds: float) -> None:
+        await time.pause(seconds)
+        if time.passed > 600:
+            came_back.set()
+
+    with endpoint(gone, now=time.now, pause=pause, attempts=1) as judge:
+        future = judge.submit("good")
+        assert came_back.wait(SECONDS)
+        with chat_server(port=port):
+            assert future.result(SECONDS).category == "satisfied"
+
+
+def test_while_the_endpoint_is_in_trouble_one_text_at_a_time_asks_ever_less_often(server: ChatServer) -> None:
+    time, together = FakeTime(), threading.Barrier(4)
+    came: list[float] = []
+
+    def noted(request: Request) -> Reply:
+        came.append(time.passed)
+        if request.number <= 4:
+            together.wait(SECONDS)
+        return Reply(503) if time.passed < 300 else honest(request)
+
+    server.behave = noted
+    with endpoint(server, concurrency=4, now=time.now, pause=time.pause, chance=lambda: 1.0) as judge:
+        assert len(verdicts([judge.submit(f"{number}") for number in range(20)])) == 20
+    # Those that were open together are one trouble; then there is one request after each pause.
+    assert came[:4] == [0] * 4
+    assert came[4:15] == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 123.5, 183.5, 243.5, 303.5]
+    assert came[15:] == [303.5] * (len(came) - 15)
+
+
+@pytest.mark.parametrize("trouble", [Reply(500), Reply(502), Reply(stall=True), Reply(dribble=True)])
+def test_a_text_over_which_the_endpoint_stumbles_is_given_up_while_others_are_answered(
+    server: ChatServer, trouble: Reply
+) -> None:
+    server.behave = lambda request: trouble if "bad" in request.text else honest(request)
+    slow = trouble.stall or trouble.dribble
+    with endpoint(server, **hurried(), timeout=0.2 if slow else 10, concurrency=2) as judge:
+        stumbling = [judge.submit(f"bad {number}") for number in range(3)]
+        answered = [judge.submit(f"good {number}") for number in range(20)]
+        assert len(verdicts(answered)) == 20
+        said = "it did not answer within 0.2 s" if slow else f"it answered {trouble.status}"
+        assert all(f"asked 3 times what a text says; {said}" in refused(future) for future in stumbling)
+
+
+def test_a_text_over_which_the_endpoint_stumbles_is_given_up_even_when_it_is_the_only_one(server: ChatServer) -> None:
+    server.behave = lambda request: Reply(500) if "bad" in request.text else honest(request)
+    with endpoint(server, **hurried()) as judge:
+        assert "asked 3 times" in refused(judge.submit("bad"))
+    # Three times in vain, then three times after somebody else was answered.
+    assert server.texts() == ["bad"] * 3 + ["ok", "bad"] * 3
+
+
+def test_who_is_not_patient_counts_each_attempt(server: ChatServer) -> None:
+    server.behave = lambda request: Reply(503)
+    with endpoint(server, **hurried(), patient=False) as judge:
+        assert "asked 3 times what a text says; it answered 503" in refused(judge.submit("good"))
+    assert len(server.requests) == 3
+
+
+def test_a_long_trouble_is_said_once_without_the_address(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.behave = lambda request: Reply(503) if request.number <= 9 else honest(request)
+    caplog.set_level(logging.WARNING)
+    with endpoint(server, **hurried()) as judge:
+        judge.submit("good").result(SECONDS)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the endpoint of feedback.sentiment is in trouble, texts wait: it answered 503"
+    ]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -148,14 +234,6 @@ def test_nobody_follows_a_redirect_with_the_key() -> None:
         with endpoint(server) as judge:
             assert "redirects are not followed" in refused(judge.submit("good"))
         assert other.requests == []
-
-
-def test_an_endpoint_that_is_not_there_costs_a_verdict_and_nothing_else() -> None:
-    with chat_server() as server:
-        url = server.url
-    judge = Endpoint(url, Chat("tiny", CATEGORIES, TOPICS), attempts=2, clock=lambda: 0, chance=lambda: 0.0)
-    assert "could not be reached: ConnectError" in refused(judge.submit("good"))
-    judge.close()
 
 
 def test_retry_after_holds_back_all_texts_for_as_long_as_it_says(server: ChatServer) -> None:
@@ -232,7 +310,7 @@ def test_any_text_can_be_asked_about(server: ChatServer, text: str) -> None:
 def test_the_key_is_in_no_line_of_the_log(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server.behave = lambda request: Reply(500) if request.nth == 1 else honest(request)
-    with endpoint(server, pause=no_pause) as judge:
+    with endpoint(server, **hurried()) as judge:
         judge.submit("good").result(SECONDS)
     assert KEY not in caplog.text
 
@@ -331,8 +409,10 @@ def test_pauses_double_up_to_a_minute_and_are_spread_over_half_of_their_length()
     assert [back_off(attempt, always(1.0)) for attempt in (1, 2, 3, 20)] == [0.5, 1.0, 2.0, 60.0]
 
 
-async def no_pause(seconds: float) -> None:
-    del seconds
+def hurried() -> dict[str, Any]:
+    """Return settings with which pauses are over at once."""
+    time = FakeTime()
+    return {"now": time.now, "pause": time.pause}
 
 
 class FakeTime:
@@ -346,3 +426,4 @@ class FakeTime:
 
     async def pause(self, seconds: float) -> None:
         self.passed += seconds
+        await asyncio.sleep(0)

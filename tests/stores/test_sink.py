@@ -28,6 +28,10 @@ class Notebook(EpochWriter[str]):
     def __init__(self, name: str = "a notebook") -> None:
         self.name = name
         self.lines: list[str] = []
+        self.resumed: bool | None = None
+
+    def begin(self, *, resumed: bool) -> None:
+        self.resumed = resumed
 
     def write(self, items: Sequence[str]) -> None:
         self.lines += [f"item {item}" for item in items]
@@ -69,6 +73,14 @@ def test_each_epoch_notes_its_own_marks_once() -> None:
     marks = [line for line in notebook.lines if line.startswith("mark")]
     assert marks == ["mark s/0 1", "mark s/0 2", "mark s/1 7"]
     assert notebook.lines.index("item b") < notebook.lines.index("mark s/0 2")
+
+
+def test_a_store_learns_whether_the_flow_goes_on_or_begins_anew(tmp_path: Path) -> None:
+    init_db_dir(tmp_path, 1)
+    for resumed in (False, True):
+        notebook = Notebook()
+        run_main(flow_into(notebook, ["a"]), recovery_config=RecoveryConfig(tmp_path))
+        assert notebook.resumed is resumed
 
 
 def test_a_recovery_folder_of_another_store_is_refused(tmp_path: Path) -> None:

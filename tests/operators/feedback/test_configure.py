@@ -27,7 +27,12 @@ def test_a_kpi_without_windows_and_groupings_takes_the_common_ones_that_its_fact
 
 
 def test_conditions_are_read_in_all_their_forms() -> None:
-    where: dict[str, Any] = {"topic": "refund", "model": ("a", "b"), "latency": {"above": 100, "known": True}, "bad": False}
+    where: dict[str, Any] = {
+        "topic": "refund",
+        "model": ("a", "b"),
+        "latency": {"above": 100, "known": True},
+        "bad": False,
+    }
     assert conditions(where, "here") == (
         Condition("topic", "is", ("refund",)),
         Condition("model", "is", ("a", "b")),
@@ -58,6 +63,15 @@ def test_an_alert_of_ones_own_on_what_is_not_there_says_what_is() -> None:
     settings = _settings(alerts=[{"name": "mine", "kpi": "csat", "by": ["person"]}])
     with pytest.raises(SettingsError, match=r"by \[\], \['topic'\], \['model'\] in windows of 1m, 1h, 1d"):
         alert_rules(settings, window_of)
+
+
+def test_an_alert_of_ones_own_on_a_kpi_in_sql_is_refused_and_others_do_without() -> None:
+    in_sql = {"facts": "contexts", "aggregate": "sql", "sql": "SELECT 1 AS value"}
+    mine = {"name": "late", "kpi": "mine", "detector": "threshold", "above": 0.5}
+    with pytest.raises(SettingsError, match=r"the alert 'late' looks at 'mine', a KPI in SQL, which has no alerts"):
+        alert_rules(_settings(kpis=[{"name": "mine", **in_sql}], alerts=[mine]), window_of)
+    instead = _settings(kpis=[{"name": "context_lag", **in_sql}, {"name": "latency_p95", **in_sql}])
+    assert [rule.name for rule in alert_rules(instead, window_of)] == ["answers_turned_bad", "complaints_rose"]
 
 
 def test_stale_contexts_are_held_against_the_objectives_of_their_sources() -> None:

@@ -349,3 +349,28 @@ def test_whatever_json_comes_it_is_events_or_refused(value: Any, format_of_strea
 )
 def test_whatever_bytes_come_they_are_events_or_refused(value: bytes) -> None:
     decode_or_refuse(value, "auto")
+
+
+def test_a_verdict_that_is_sent_in_is_read_and_what_it_leaves_out_is_empty() -> None:
+    comment: dict[str, Any] = {"type": "comment", "conversation": "c", "text": "fine"}
+    verdict = {"category": "satisfied", "topics": ["fares", "bags"], "confidence": 0.75, "model": "m-1"}
+    assert one(**comment, verdict=verdict).verdict == Verdict("satisfied", ("fares", "bags"), 0.75, "m-1")
+    assert one(**comment, verdict={"category": None, "topics": ["fares"]}).verdict == Verdict("", ("fares",))
+    most = {"category": "c" * 200, "topics": [f"{number:0200}" for number in range(20)], "confidence": 1}
+    assert one(**comment, verdict=most).verdict == Verdict("c" * 200, tuple(most["topics"]), 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"category": "c" * 201},
+        {"topics": ["t" * 201]},
+        {"topics": [f"t{number}" for number in range(21)]},
+        {"confidence": 1e300},
+        {"model": "m" * 513},
+    ],
+    ids=lambda verdict: next(iter(verdict)),
+)
+def test_a_verdict_without_measure_is_refused(verdict: dict[str, Any]) -> None:
+    with pytest.raises(RejectedError, match=r"not a comment: .*verdict"):
+        one(type="comment", conversation="c", text="fine", verdict=verdict)

@@ -10,11 +10,12 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, cluster_main, run_main
 
+from events.feedback import Point, Timed
 from events.kpis import Frontier
 from events.log import Mark
 from operators.buckets import BUCKETS, SLICES, buckets_of_slice, group_by_bucket
 from operators.feedback.batches import JudgedBatch
-from operators.feedback.frontier import Frontiers, Progress, State, frontier
+from operators.feedback.frontier import GONE, Frontiers, Progress, State, frontier
 from operators.feedback.slices import LANE, slice_of
 
 IDLE = 10_000
@@ -48,13 +49,36 @@ def test_it_never_goes_back_when_a_slow_partition_turns_up() -> None:
     assert _epoch(fronts, []) == [Frontier(55, LANE)]
 
 
-def test_a_partition_that_never_had_an_event_holds_nobody_up() -> None:
+def test_a_partition_that_is_empty_holds_nobody_up() -> None:
     fronts = _fronts()
-    fronts.take([_at("a", 50, 0), _at("empty", None, 0)])
+    fronts.take([_at("a", 50, 0), _at("empty", None, 0, caught_up=True)])
     assert _epoch(fronts, []) == [Frontier(50, LANE)]
     lonely = _fronts()
-    lonely.take([_at("empty", None, 0)])
+    lonely.take([_at("empty", None, 0, caught_up=True)])
     assert _epoch(lonely, []) == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_partition_that_is_being_read_and_had_no_event_yet_holds_everybody_up(live: bool) -> None:
+    fronts = _fronts(live=live)
+    fronts.take([_at("a", 50, 0), _at("begins", None, 0)])
+    assert _epoch(fronts, [_at("a", 60, 1)]) == []
+    assert _epoch(fronts, [_at("begins", 20, 2)]) == []
+    assert _epoch(fronts, [_at("begins", 70, 3)]) == [Frontier(20, LANE)]
+    assert _epoch(fronts, []) == [Frontier(60, LANE)]
+
+
+def test_live_a_partition_without_an_event_of_which_nothing_is_heard_any_more_holds_nobody_up() -> None:
+    fronts = _fronts()
+    fronts.take([_at("a", 50, 0), _at("gone", None, 0)])
+    assert _epoch(fronts, [_at("a", 60, GONE * IDLE + 1)]) == []
+    assert _epoch(fronts, []) == [Frontier(60, LANE)]
+
+
+def test_at_the_end_of_a_replay_nobody_is_waited_for_who_said_nothing() -> None:
+    fronts = _fronts(live=False)
+    fronts.take([_at("a", 50, 0, caught_up=True), _at("never", None, 0)])
+    assert fronts.end() == [Frontier(50, LANE)]
 
 
 def test_live_a_partition_that_is_caught_up_and_idle_holds_nobody_up() -> None:
@@ -106,11 +130,14 @@ def test_replayed_a_partition_that_has_been_read_to_its_end_holds_nobody_up() ->
     assert fronts.end() == [Frontier(60, LANE)]
 
 
-def test_marks_of_streams_without_an_order_do_not_matter() -> None:
-    fronts = _fronts()
-    fronts.take([_at("a", 50, 0)])
-    fronts.take([_at("replay", None, 0)])
-    assert _epoch(fronts, []) == [Frontier(50, LANE)]
+def test_streams_without_an_order_are_not_waited_for() -> None:
+    replayed = JudgedBatch([Timed(Point("1", 7, "load", 1.0), 7)], [], [], _at("replay", None, 0)[0], None)
+    found: list[Frontier] = []
+    flow = Dataflow("feedback")
+    up = op.input("in", flow, TestingSource([_judged("a", 50), replayed, _judged("a", 60)], 1))
+    op.output("out", frontier("frontier", up, idle_millis=IDLE, live=True), TestingSink(found))
+    run_main(flow, epoch_interval=timedelta(0))
+    assert found[0] == Frontier(50, LANE)
 
 
 def test_state_is_plain_and_goes_on() -> None:

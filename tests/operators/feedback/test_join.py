@@ -30,7 +30,7 @@ from events.feedback import (
 )
 from events.kpis import Fact, FactChange, Frontier
 from operators.feedback.configure import Objectives
-from operators.feedback.join import JoinBucket, Joined, join, joined_id
+from operators.feedback.join import JoinBucket, Joined, Refused, join, joined_id
 from operators.feedback.rules import Limits
 
 HORIZON = 1_000
@@ -103,11 +103,78 @@ def test_a_context_of_fewer_pieces_takes_back_the_others() -> None:
     assert (change.before.id if change.before else "", change.after) == ("c/x/1", None)
 
 
-def test_changes_have_the_highest_watermark_that_their_conversation_has_seen() -> None:
+def test_a_new_fact_has_the_watermark_of_its_own_event_whatever_its_conversation_has_seen() -> None:
     bucket = JoinBucket(LIMITS, OBJECTIVES)
-    _take(bucket, _answer("a", 10), watermark=90)
-    [change] = _take(bucket, _answer("b", 12), watermark=20)
-    assert change.watermark == 90
+    _take(bucket, Rating("c", "r", 20, "thumbs", 0, "a"), watermark=90)
+    told = {_kind(change.after): change.watermark for change in _take(bucket, _answer("a", 10), watermark=12)}
+    # The rating is changed, as its answer is known: it was told with 90.
+    assert told == {"answers": 12, "ratings": 90}
+
+
+def test_the_watermark_of_a_fact_does_not_fall_and_those_of_others_do_not_raise_it() -> None:
+    bucket = JoinBucket(LIMITS, OBJECTIVES)
+    _take(bucket, _answer("a", 10), watermark=12)
+    _take(bucket, _answer("b", 10), watermark=50)
+
+    def rate(id_: str, answer: str, watermark: int) -> list[int]:
+        changes = _take(bucket, Rating("c", id_, 11, "thumbs", 0, answer), watermark)
+        return [change.watermark for change in changes if _kind(change.after) == "answers"]
+
+    assert (rate("1", "a", 30), rate("2", "b", 30)) == ([30], [50])
+    # Of two bad ratings an answer is as bad as of one: nothing is told, so that nothing is remembered.
+    assert rate("3", "a", 80) == []
+    late = Judgement("turn", "c", "a", 10, Verdict(topics=("fares",)), 20)
+    assert bucket.take([(joined_id(late), late)]) == []
+    [change] = [change for change in _take(bucket, _answer("a", 13), watermark=15) if _kind(change.after) == "answers"]
+    assert change.watermark == 30
+
+
+def test_the_watermark_of_a_point_does_not_fall() -> None:
+    bucket = JoinBucket(LIMITS, OBJECTIVES)
+    told = [_take(bucket, Point("1", time, "load", 1.0), mark) for time, mark in ((10, 20), (11, 15), (12, 40))]
+    assert [change.watermark for [change] in told] == [20, 20, 40]
+
+
+def test_what_is_replayed_when_its_conversation_is_forgotten_is_refused_and_counted() -> None:
+    refused: list[Timed] = []
+    bucket = JoinBucket(LIMITS, OBJECTIVES, refused=refused.append)
+    answer, point = _answer("a", 10), Point("1", 10, "load", 1.0)
+    _take(bucket, _question("q", 9, topic="fares"))
+    _take(bucket, answer)
+    _take(bucket, point)
+    assert bucket.take([("", Frontier(11 + HORIZON))]) == []
+    # Known still: so is all that belongs to it.
+    assert _take(bucket, Rating("c", "r", 10, "thumbs", 0, "a")) != []
+    assert bucket.take([("", Frontier(11 + 2 * HORIZON))]) == []
+    late = Judgement("comment", "c", "k", 10, Verdict("satisfied"), 10)
+    assert [_take(bucket, answer), _take(bucket, point), bucket.take([(joined_id(late), late)])] == [[], [], []]
+    assert [timed.event for timed in refused] == [answer, point]
+    resumed = JoinBucket(LIMITS, OBJECTIVES)
+    resumed.resume(pickle.loads(pickle.dumps(bucket.snapshot())))  # noqa: S301  # as the engine does
+    assert _take(resumed, answer) == []
+    assert resumed.entries == {}
+    assert _take(resumed, _answer("new", 11 + HORIZON)) != []
+
+
+def test_what_is_replayed_when_its_part_of_a_long_conversation_is_forgotten_is_refused() -> None:
+    refused: list[Timed] = []
+    bucket = JoinBucket(LIMITS, OBJECTIVES, refused=refused.append)
+    answers = [_answer(f"{number}", number * HORIZON) for number in range(8)]
+    for answer in answers:
+        _take(bucket, answer)
+    assert bucket.take([("", Frontier(7 * HORIZON))]) == []
+    # Some are known, and as they were; the others would be told once more.
+    assert [_take(bucket, answer) for answer in answers] == [[]] * 8
+    assert [timed.event for timed in refused] == answers[:3]
+
+
+def test_what_is_refused_is_said_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    refused = Refused()
+    with caplog.at_level(logging.WARNING):
+        for number in range(9):
+            refused(Timed(_answer(f"a{number}", 1), 1))
+    assert [record.args for record in caplog.records] == [(2**n, "turn", f"a{2**n - 1}") for n in range(4)]
+    assert "raise feedback.horizon_hours" in caplog.text
 
 
 def test_a_verdict_may_come_before_its_comment_and_stays_when_the_comment_comes_again() -> None:
@@ -173,7 +240,7 @@ def test_what_is_beyond_the_bound_is_refused_and_said_and_what_is_there_may_stil
     assert _take(bucket, Comment("c", "k", 12, "x")) == []
     assert _take(bucket, _answer("a", 12, conversation="another")) != []
     [entry] = [entry for id_, entry in bucket.entries.items() if id_ == "cc"]
-    assert entry[2] == 27
+    assert entry[1] == 27
 
 
 def test_a_long_conversation_forgets_what_nothing_can_belong_to_any_more_and_goes_on() -> None:
@@ -182,7 +249,7 @@ def test_a_long_conversation_forgets_what_nothing_can_belong_to_any_more_and_goe
         time = number * HORIZON // 5
         assert len(_take(bucket, _answer(f"{number}", time))) == 1
         assert bucket.take([("", Frontier(time))]) == []
-    assert len(bucket.entries["cc"][3]) == 21
+    assert len(bucket.entries["cc"][2]) == 21
 
 
 def test_state_is_plain_and_small_and_goes_on() -> None:

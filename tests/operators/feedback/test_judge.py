@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
@@ -16,9 +19,11 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, cluster_main, run_main
 
+from events.erasure import Erasure
 from events.errors import RejectedError
 from events.feedback import Comment, FeedbackEvent, Judgement, Point, Rating, Timed, Turn, Verdict
 from operators.feedback.judge import (
+    MANY_WAITING,
     MOST_CHARACTERS,
     Asked,
     GivenUp,
@@ -168,19 +173,61 @@ def test_a_lane_that_goes_on_asks_again_for_what_was_in_flight() -> None:
         Lane(somebody, lambda: 0, state=(2, []))
 
 
-def test_a_lane_with_too_much_in_flight_waits_for_one_of_them() -> None:
+def test_with_too_much_in_flight_the_rest_waits_in_the_lane_and_not_the_flow() -> None:
     somebody = ByHand()
     lane = Lane(somebody, lambda: 0, most=2)
-    lane.on_batch([asks(1, 2)])
+    assert lane.on_batch([asks(1, 2, 3), asks(4, 3)]) == ([], lane.RETAIN)
+    assert list(somebody.open) == ["text 1", "text 2"]
+    assert lane.snapshot() == (1, asks(1, 2, 3, 4))
+    somebody.open["text 2"].set_result(KNOWN)
+    assert lane.on_notify()[0] == [Judgement("comment", "c", "m2", 2, KNOWN, 1002)]
+    assert list(somebody.open) == ["text 1", "text 2", "text 3"]
+    assert lane.snapshot() == (1, asks(1, 3, 4))
+
+
+def test_what_waited_waits_again_after_a_restart() -> None:
+    somebody = ByHand()
+    lane = Lane(somebody, lambda: 0, most=2, state=(1, asks(1, 2, 3)))
+    assert list(somebody.open) == ["text 1", "text 2"]
+    assert lane.snapshot() == (1, asks(1, 2, 3))
+
+
+def test_at_the_end_a_lane_asks_for_all_that_waits_and_awaits_it() -> None:
+    somebody = ByHand()
+    lane = Lane(somebody, lambda: 0, most=2)
+    lane.on_batch([asks(*range(7))])
     told: list[Judgement | GivenUp] = []
-    third = threading.Thread(target=lambda: told.extend(lane.on_batch([asks(3)])[0]))
-    third.start()
-    assert "text 3" not in somebody.open
-    somebody.open["text 1"].set_result(KNOWN)
-    third.join(20)
-    assert not third.is_alive()
-    assert told == [Judgement("comment", "c", "m1", 1, KNOWN, 1001)]
-    assert lane.snapshot() == (1, asks(2, 3))
+    ending = threading.Thread(target=lambda: told.extend(lane.on_eof()[0]))
+    ending.start()
+    for number in range(7):
+        deadline = time.monotonic() + 20
+        while f"text {number}" not in somebody.open:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.002)
+        somebody.open[f"text {number}"].set_result(KNOWN)
+    ending.join(20)
+    assert not ending.is_alive()
+    assert told == [Judgement("comment", "c", f"m{number}", number, KNOWN, number + 1000) for number in range(7)]
+    assert lane.snapshot() == (1, [])
+    assert lane.notify_at() is None
+
+
+def test_what_waits_of_a_person_who_is_forgotten_is_never_asked() -> None:
+    somebody = ByHand()
+    lane = Lane(somebody, lambda: 0, most=1)
+    lane.on_batch([asks(1, 2)])
+    lane.on_batch([Erasure("e", "shop", "p", (), (), 1, ("c",))])
+    assert lane.snapshot() == (1, [])
+    assert lane.notify_at() is None
+
+
+def test_that_very_many_wait_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    lane = Lane(ByHand(), lambda: 0, most=1)
+    for start in range(0, MANY_WAITING + 3000, 1000):
+        lane.on_batch([asks(*range(start, start + 1000))])
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "10999 texts wait" in record.getMessage()
 
 
 def test_who_cannot_even_be_asked_costs_the_verdict_only() -> None:
@@ -199,8 +246,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
         yield running
 
 
-async def no_pause(seconds: float) -> None:
-    del seconds
+class Hurried:
+    """Time in which pauses are over at once."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self._skipped
+
+    async def pause(self, seconds: float) -> None:
+        self._skipped += seconds
+        await asyncio.sleep(0)
 
 
 class Opened:
@@ -212,9 +269,9 @@ class Opened:
 
     def __call__(self) -> Asked:
         chat = Chat("tiny", ("satisfied", "dissatisfied", "neutral"), ("refund", "baggage"))
-        made = Endpoint(
-            self._server.url, chat, attempts=3, timeout=10, clock=lambda: 0, chance=lambda: 0.0, pause=no_pause
-        )
+        given: dict[str, Any] = {"attempts": 3, "timeout": 10, "clock": lambda: 0, "chance": lambda: 0.0}
+        time_ = Hurried()
+        made = Endpoint(self._server.url, chat, **given, now=time_.now, pause=time_.pause)
         self.endpoints.append(made)
         return made
 
@@ -277,7 +334,7 @@ def test_everything_in_flight_is_told_before_the_flow_ends(server: ChatServer, o
     assert len(server.requests) == 180
 
 
-def test_a_flow_with_little_room_waits_and_loses_nothing(server: ChatServer, opened: Opened) -> None:
+def test_a_flow_with_little_room_loses_nothing(server: ChatServer, opened: Opened) -> None:
     batch = texts(48)
     told: list[Judgement | GivenUp] = []
     run_main(flow_over(TestingSource(batch, 48), opened, told, most_pending=1))

@@ -41,8 +41,8 @@ def test_what_is_older_than_the_horizon_is_a_dead_letter_with_a_remedy_and_count
     assert (dead.flow, dead.step, dead.record.offset) == ("feedback", "lateness", 2)
     assert dead.reason == (
         "the point '2' of 1970-01-01T02:59:59.999Z came when its partition was at 1970-01-01T05:00:00.000Z: KPIs "
-        "change for 2 hours (to count such events, raise feedback.horizon_hours and read the stream again, or replay "
-        "the dead letter)"
+        "change for 2 hours (to count such events, raise feedback.horizon_hours and read the stream again from before "
+        "them; a replay alone does not count them)"
     )
 
 
@@ -53,6 +53,19 @@ def test_a_record_of_several_events_that_are_too_late_is_one_dead_letter_and_eac
     judged = _lateness().judge(FeedbackBatch(events, _mark(8), []))
     assert [dead.record for dead in judged.dead] == [record]
     assert judged.late == [TooLate("said/0/7", "said", "0", 9 * HOUR, 3)]
+
+
+def test_what_one_record_says_of_days_does_not_make_itself_late_and_counts_at_its_own_times() -> None:
+    record, logic = _record(7, HOUR), _lateness()
+    logic.judge(_batch([5 * HOUR]))
+    times = [4 * HOUR, 90 * HOUR, 4 * HOUR + 1, 6 * HOUR, 91 * HOUR, 6 * HOUR]
+    whole: list[tuple[FeedbackEvent, LogRecord]] = [(_point(str(time), time), record) for time in times]
+    judged = logic.judge(FeedbackBatch([*whole, (_point("next", 89 * HOUR - 1), _record(8, HOUR))], _mark(9), []))
+    watermarks = [5 * HOUR, 90 * HOUR, 5 * HOUR, 6 * HOUR, 91 * HOUR, 6 * HOUR]
+    assert [(timed.event.time, timed.watermark) for timed in judged.timed] == list(zip(times, watermarks, strict=True))
+    assert judged.watermark == 91 * HOUR
+    # The next record is judged by all of it.
+    assert [dead.record.offset for dead in judged.dead] == [8]
 
 
 def test_what_is_too_late_is_counted_alike_however_it_is_cut_and_when_it_is_read_again() -> None:

@@ -164,6 +164,9 @@ class Point(msgspec.Struct, frozen=True):
         return msgspec.json.encode([self.name, *sorted(self.labels.items())]).decode()
 
 
+SPEAKING: dict[Role, int] = {"system": 0, "user": 1, "tool": 2, "assistant": 3}
+"""Of turns at the same time, who comes first: a question goes before its answer, whatever their ids."""
+
 Said: TypeAlias = "Turn | Rating | Comment | ShownContext"
 """What belongs to a conversation."""
 

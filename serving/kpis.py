@@ -6,19 +6,46 @@ Windows without any fact have no value: a series has gaps there, never zeros.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from events.clock import Clock, system_clock, to_iso
 from events.errors import HeadraceError
+from events.kpis import FACT_KINDS
 from serving.freshness import Demand, await_fresh
 from stores.feedback_settings import KpiSettings, window_of
 from stores.kpis.reader import Group, KpiReader, StoredAlert, StoredKpi, StoredValue
+from stores.kpis.schema import literal
 from stores.log.choose import open_log
 from stores.rows.base import SqlAnswer
 from stores.settings import Settings
+
+_MOST_VALUES = 1_000_000
+_SECONDS = 30.0
+_WHOLE, _LARGEST = 1000, 10**15
+_OVERVIEW = """WITH kinds AS (
+    SELECT kpi, windows, grouping, max(start) AS newest FROM kpis WHERE {windows} GROUP BY ALL
+), chosen AS (
+    SELECT * FROM kinds QUALIFY row_number() OVER (
+        PARTITION BY kpi ORDER BY grouping <> '', len(string_split(grouping, ',')), {rank}, windows, grouping) = 1
+), recent AS (
+    SELECT v.kpi, v.windows, v.start, v.until, v.groups, v.value, v.count, v.late, v.stage, v.examples, v.updated_at,
+        v.series, c.newest
+    FROM kpis v JOIN chosen c ON v.kpi = c.kpi AND v.windows = c.windows AND v.grouping = c.grouping
+    QUALIFY dense_rank() OVER (PARTITION BY v.kpi ORDER BY v.start DESC) <= {last}
+), shown AS (
+    SELECT kpi, series, count(*) OVER (PARTITION BY kpi) AS of_groups FROM recent WHERE start = newest
+    QUALIFY row_number() OVER (PARTITION BY kpi ORDER BY count DESC, series) = 1
+)
+SELECT of_groups, kpi, windows, epoch_ms(start), epoch_ms(until), groups, value, count, late, stage, examples,
+    epoch_ms(updated_at) FROM recent JOIN shown USING (kpi, series) ORDER BY kpi, start"""
+"""The last values of each KPI: of its total, else of the group of most facts, in its shortest windows.
+
+One statement, so that the writer waits for one reader only."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -41,6 +68,19 @@ class Series(msgspec.Struct, frozen=True):
         half = len(before) // 2
         middle = before[half] if len(before) % 2 else (before[half - 1] + before[half]) / 2
         return (self.newest.value > middle) - (self.newest.value < middle)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A KPI in an overview of all.
+
+    :arg series: None if it has no values (yet).
+    :arg groups: How many groups have a value in the newest window, where it has no total: `series` is one of these.
+    """
+
+    kpi: str
+    window: str
+    series: Series | None = None
+    groups: int = 0
 
 
 class Kpis:
@@ -67,7 +107,7 @@ class Kpis:
 
         :arg demand: How fresh the store must be; waits for it.
         :raises StaleError: When it does not become so.
-        :raises HeadraceError: When a position is demanded: feedback has none.
+        :raises HeadraceError: When a position is demanded: feedback has none; or when there is no store yet.
         """
         if demand.position:
             detail = "feedback has no positions of a database"
@@ -76,21 +116,65 @@ class Kpis:
             log = open_log(self._whole)
             streams = [stream.name for stream in self._feedback.streams]
             await_fresh(demand, self.reader.applied, lambda: {name: log.partitions(name) for name in streams}, clock)
+        if not self.reader.path.exists():
+            detail = f"there is no store of KPIs yet: {self.reader.path}"
+            raise HeadraceError(detail, "start the flow: `headrace run feedback`")
         return self.reader.sql(statement, rows=rows, seconds=seconds)
 
-    def overview(self, window: str = "", last: int = 30) -> list[Series]:
-        """Return each KPI's total (or its first group, where it has no total), in its shortest windows by default."""
-        found: list[Series] = []
-        stored = self.reader.kpis()
-        order = {name: place for place, name in enumerate(self._settings)}
-        for name in sorted({one.kpi for one in stored}, key=lambda name: (order.get(name, len(order)), name)):
-            mine = [one for one in stored if one.kpi == name and window in {"", one.window}]
-            if not mine:
-                continue
-            first = min(mine, key=lambda one: (len(one.grouping), length(one.window), one.grouping))
-            series = self.series(name, window=first.window, by=first.grouping, last=last)
-            found += series[:1]
-        return found
+    def overview(self, window: str = "", last: int = 30) -> list[Line]:
+        """Return each KPI's total (or its largest group, where it has no total), in its shortest windows by default.
+
+        KPIs of the settings that have no values are there, too; those that only the store knows come last.
+
+        :raises HeadraceError: When no KPI has such windows.
+        """
+        of_kpi = {name: self._windows(kpi) for name, kpi in self._settings.items()}
+        known = sorted({text for texts in of_kpi.values() for text in texts}, key=length)
+        if window and window not in known:
+            known = sorted({*known, *(one.window for one in self.reader.kpis())}, key=length)
+            if window not in known:
+                detail = f"no KPI has windows of {window!r}"
+                raise HeadraceError(detail, f"there are: {', '.join(known)}")
+        found = self._newest(window, known, last)
+        lines = [
+            found.pop(name) if name in found else Line(name, window or texts[0])
+            for name, texts in of_kpi.items()
+            if name in found or window in {"", *texts}
+        ]
+        return [*lines, *found.values()]
+
+    def _windows(self, kpi: KpiSettings) -> list[str]:
+        texts = sorted(kpi.windows or self._feedback.windows, key=length)
+        # Sessions have no SQL.
+        return [text for text in texts if kpi.aggregate != "sql" or window_of(text).step] or texts
+
+    def _newest(self, window: str, known: Sequence[str], last: int) -> dict[str, Line]:
+        ranks = " ".join(f"WHEN {literal(text)} THEN {rank}" for rank, text in enumerate(known))
+        query = _OVERVIEW.format(
+            windows=f"windows = {literal(window)}" if window else "true",
+            rank=f"CASE windows {ranks} ELSE {len(known)} END" if known else "0",
+            last=last,
+        )
+        values: dict[str, list[StoredValue]] = {}
+        groups: dict[str, int] = {}
+        for row in self.reader.sql(query, rows=_MOST_VALUES, seconds=_SECONDS).rows:
+            of_groups, kpi, kind, start, end, group, value, count, late, stage, examples, updated_at = row
+            groups[kpi] = of_groups if group else 0
+            of_group = tuple(group.items())
+            stored = StoredValue(
+                kpi, kind, start, end, of_group, value, count, late, stage, tuple(examples), updated_at
+            )  # fmt: skip
+            values.setdefault(kpi, []).append(stored)
+        return {kpi: Line(kpi, of[-1].window, _series(of, last), groups[kpi]) for kpi, of in values.items()}
+
+    def lacks_streams(self) -> bool:
+        """Tell whether the settings name no streams of feedback."""
+        return not self._feedback.streams
+
+    def is_empty(self) -> bool:
+        """Tell whether there are no facts at all."""
+        counts = self.reader.counts()
+        return not any(counts.get(kind) for kind in FACT_KINDS)
 
     def series(
         self, kpi: str, *, window: str = "", by: Sequence[str] = (), where: Mapping[str, str] | None = None, last: int
@@ -107,10 +191,7 @@ class Kpis:
         for value in values:
             groups.setdefault(value.group, []).append(value)
         starts = grid(chosen.window, values, last)
-        found = []
-        for of_group in groups.values():
-            at = {value.start: value.value for value in of_group}
-            found.append(Series(of_group[-1], tuple(at.get(start) for start in starts)))
+        found = [_over(of_group, starts) for of_group in groups.values()]
         return sorted(found, key=lambda series: (-series.newest.start, -series.newest.count, series.newest.group))
 
     def values(
@@ -139,7 +220,7 @@ class Kpis:
             names = sorted({one.kpi for one in stored} | self._settings.keys())
             if kpi in names:
                 detail = f"the KPI {kpi!r} has no values yet"
-                raise HeadraceError(detail, "start the flow: `headrace run feedback`")
+                raise HeadraceError(detail, self._why_none(kpi))
             close = difflib.get_close_matches(kpi, names, n=1)
             detail = f"there is no KPI {kpi!r}"
             raise HeadraceError(detail, f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}")
@@ -159,6 +240,21 @@ class Kpis:
             raise HeadraceError(detail, f"it has: {', '.join(has)}; more by `by` of [[feedback.kpis]]")
         return fitting[0]
 
+    def _why_none(self, name: str) -> str:
+        if self.is_empty():
+            return "there are no facts at all: start the flow, `headrace run feedback`"
+        kpi = self._settings[name]
+        count = self.reader.counts().get(kpi.facts, 0)
+        if not count:
+            return f"no {kpi.facts} have come yet; `headrace status` shows what has"
+        needs = ["that fulfil its `where`"] if kpi.where else []
+        needs += [f"with a known {field!r}" for field in ([kpi.of] if kpi.of else kpi.hits)]
+        if kpi.aggregate == "sql":
+            return f"its SQL returns nothing for the {kpi.facts} that have come"
+        if not needs:
+            return f"it counts {kpi.facts} of windows that begin from here on"
+        return f"it counts {kpi.facts} {' and '.join(needs)}: there are none of these"
+
     def written(self, value: StoredValue) -> str:
         """Write a value with its unit."""
         return written(value.value, self._settings.get(value.kpi), self._feedback.currency)
@@ -170,14 +266,35 @@ class Kpis:
 
 
 def written(value: float | None, kpi: KpiSettings | None, currency: str) -> str:
-    """Write a value for people: shares in percent, whole numbers whole, others to four digits."""
+    """Write a value for people: shares in percent, whole and large numbers whole, others to four digits."""
     if value is None:
         return "-"
     if kpi is not None and kpi.aggregate == "share" and not kpi.unit:
         return f"{value:.1%}".replace("%", " %")
     unit = "" if kpi is None else kpi.unit or (currency if kpi.of == "cost" else "")
-    text = f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.4g}"  # noqa: PLR2004  # digits
+    whole = math.isfinite(value) and (value == int(value) or abs(value) >= _WHOLE) and abs(value) < _LARGEST
+    text = f"{value:,.0f}" if whole else f"{value:,.4g}"
     return f"{text} {unit}".rstrip()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise what DuckDB makes of an interrupt by the user, a RuntimeError, as what it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
+
+
+def _series(values: Sequence[StoredValue], last: int) -> Series:
+    return _over(values, grid(values[-1].window, values, last))
+
+
+def _over(values: Sequence[StoredValue], starts: Sequence[int]) -> Series:
+    at = {value.start: value.value for value in values}
+    return Series(values[-1], tuple(at.get(start) for start in starts))
 
 
 def length(window: str) -> tuple[bool, int, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from events.clock import system_clock
-from serving.kpis import Kpis, Series
+from serving.kpis import Kpis, Line, Series
 from serving.printable import moment, printable, shown
 from serving.render import span
 from serving.sparklines import sparkline
@@ -13,124 +14,154 @@ from stores.kpis.reader import StoredAlert, StoredValue
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
-EMPTY = (
-    "no KPIs yet: name the streams of feedback as [[feedback.streams]] in headrace.toml, then `headrace run feedback`"
-)
+NO_STREAMS = "no streams of feedback: name them as [[feedback.streams]] in headrace.toml, then `headrace run feedback`"
+NO_FACTS = "no facts yet: `headrace run feedback` reads them"
 _STAGES = {"early": "[dim]early[/]", "final": "final", "corrected": "[yellow]corrected[/]"}
 _SEVERITIES = {"critical": "[bold red]critical[/]", "warning": "[yellow]warning[/]", "info": "[cyan]info[/]"}
 _COLOURS = {1: "green", -1: "red"}
 _ARROWS = {1: "▲", 0: " ", -1: "▼"}
 _LONGEST = 40
+_WHOLE = 1000
+_SHORTEST_LINE = 8
+_SPARE_LINE = 3
+_GAP = 2
+
+
+class _Column(NamedTuple):
+    """A column of a table.
+
+    :arg cells: Markup.
+    :arg spare: The higher, the earlier it is left out where the terminal is narrow; 0: never.
+    """
+
+    head: str
+    cells: list[str]
+    spare: int = 0
+    right: bool = False
 
 
 def overview(kpis: Kpis, window: str, last: int) -> RenderableType:
     """Draw the newest value of each KPI, with its recent past."""
-    from rich.table import Table
+    from rich.console import Group
     from rich.text import Text
 
-    found = kpis.overview(window, last)
-    if not found:
-        return Text(EMPTY)
-    rows = [
-        [
-            _short(series.newest.kpi + _group(series.newest), 20),
-            series.newest.window,
-            moment(series.newest.start)[5:16],
-            _valued(kpis, series),
-            _STAGES[series.newest.stage],
-        ]
-        for series in found
+    lines = kpis.overview(window, last)
+    there = [line.series for line in lines]
+    columns = [
+        _Column("KPI", [_named(line) for line in lines]),
+        _Column("window", [line.window for line in lines], spare=2),
+        _Column("begins", [moment(one.newest.start)[5:16] if one else "" for one in there], spare=4),
+        _Column("value", [_valued(kpis, one) if one else "-  " for one in there], right=True),
+        _Column("", [_STAGES[one.newest.stage] if one else "[dim]no values[/]" for one in there], spare=1),
     ]
-    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    head = ["KPI", "window", "begins", "value"]
-    for column in head:
-        drawn.add_column(column, no_wrap=True, justify="right" if column == "value" else "left")
-    drawn.add_column("", no_wrap=True)
-    drawn.add_column("", no_wrap=True)
-    room = _room([head, *rows])
-    for series, row in zip(found, rows, strict=True):
-        drawn.add_row(*row[:-1], sparkline(series.past, min(room, last)), row[-1])
-    return drawn
+    drawn = _fitted(columns, [one.past if one else () for one in there], last)
+    if any(there) or not (kpis.lacks_streams() or kpis.is_empty()):
+        return drawn
+    note = Text(NO_STREAMS if kpis.lacks_streams() else NO_FACTS)
+    return Group(drawn, note) if lines else note
 
 
 def groups(kpis: Kpis, found: list[Series]) -> RenderableType:
     """Draw a line for each group of a KPI."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     if not found:
         return Text("no values in these windows")
-    fields = [field for field, _ in found[0].newest.group]
-    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for field in fields:
-        drawn.add_column(_short(field), no_wrap=True)
-    for column in ("value", "count", "late"):
-        drawn.add_column(column, justify="right", no_wrap=True)
-    drawn.add_column("", no_wrap=True)
-    drawn.add_column("", no_wrap=True)
-    rows = [
-        [
-            *(_short(value or "(unknown)", 24) for _, value in series.newest.group),
-            _valued(kpis, series),
-            f"{series.newest.count:,}",
-            f"{series.newest.late:,}" if series.newest.late else "",
-            _STAGES[series.newest.stage],
-        ]
-        for series in found
+    newest = [series.newest for series in found]
+    columns = [
+        *_fields(newest),
+        _Column("value", [_valued(kpis, series) for series in found], right=True),
+        *_counts(newest),
+        _Column("", [_STAGES[value.stage] for value in newest], spare=1),
     ]
-    room = _room([[*fields, "value", "count", "late"], *rows])
-    for series, row in zip(found, rows, strict=True):
-        drawn.add_row(*row[:-1], sparkline(series.past, room), row[-1])
-    newest = found[0].newest
-    head = f"[bold]{_short(newest.kpi)}[/] in windows of {newest.window}, the newest of {moment(newest.start)} UTC"
+    drawn = _fitted(columns, [series.past for series in found], max(len(series.past) for series in found))
+    first = newest[0]
+    head = f"[bold]{_short(first.kpi)}[/] in windows of {first.window}, the newest of {moment(first.start)} UTC"
     return Group(Text.from_markup(head), drawn)
 
 
 def windows(kpis: Kpis, values: list[StoredValue]) -> RenderableType:
     """Draw a line for each window of a KPI, and the comments that the newest one names."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     if not values:
         return Text("no values in these windows")
-    fields = [field for field, _ in values[0].group]
     # A KPI that has no total shows a line for each of its groups.
-    drawn = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    drawn.add_column("begins (UTC)", no_wrap=True)
-    for field in fields:
-        drawn.add_column(_short(field), no_wrap=True)
-    for column in ("value", "count", "late"):
-        drawn.add_column(column, justify="right", no_wrap=True)
-    drawn.add_column("", no_wrap=True)
-    for value in values:
-        drawn.add_row(
-            moment(value.start),
-            *(_short(text or "(unknown)", 24) for _, text in value.group),
-            kpis.written(value),
-            f"{value.count:,}",
-            f"{value.late:,}" if value.late else "",
-            _STAGES[value.stage],
-        )
+    columns = [
+        _Column("begins (UTC)", [moment(value.start) for value in values]),
+        *_fields(values),
+        _Column("value", [kpis.written(value) for value in values], right=True),
+        *_counts(values),
+        _Column("", [_STAGES[value.stage] for value in values], spare=1),
+    ]
     newest = values[-1]
     line = sparkline([value.value for value in values]) if len({value.group for value in values}) == 1 else ""
     head = f"[bold]{_short(newest.kpi)}[/] in windows of {newest.window}  {line}"
     texts = kpis.reader.texts(newest.examples)
     named = [Text(f"  “{printable(texts[id_])[:200]}”") for id_ in newest.examples if id_ in texts]
     heading = [Text.from_markup("[bold]of the newest window[/]")] if named else []
-    return Group(Text.from_markup(head), drawn, *heading, *named)
+    return Group(Text.from_markup(head), _fitted(columns), *heading, *named)
 
 
-def _room(rows: list[list[str]]) -> int:
-    """Return how many columns of the terminal are left beside these cells, each with its margin."""
-    from itertools import zip_longest
+def _fields(values: list[StoredValue]) -> list[_Column]:
+    return [
+        _Column(_short(field), [_short(value.group[place][1] or "(unknown)", 24) for value in values])
+        for place, (field, _) in enumerate(values[0].group)
+    ]
 
+
+def _counts(values: list[StoredValue]) -> list[_Column]:
+    return [
+        _Column("count", [f"{value.count:,}" for value in values], spare=2, right=True),
+        _Column("late", [f"{value.late:,}" if value.late else "" for value in values], spare=4, right=True),
+    ]
+
+
+def _fitted(columns: list[_Column], pasts: Sequence[Sequence[float | None]] = (), last: int = 0) -> Table:
+    """Draw what the terminal has room for, none of it cut: sparklines are shorter, then columns are left out.
+
+    :arg pasts: What sparklines are of, which stand before the last column; none: no sparklines.
+    :arg last: How long they are at most.
+    """
+    from rich.table import Table
+
+    width = console_of_terminal().width
+    least = min(last, _SHORTEST_LINE)
+    spares = sorted({column.spare for column in columns} | ({_SPARE_LINE} if pasts else set()), reverse=True)
+    while spares and spares[0] and sum(map(_width, columns)) + (least + _GAP if pasts else 0) > width:
+        spare = spares.pop(0)
+        columns = [column for column in columns if column.spare != spare]
+        pasts = () if spare == _SPARE_LINE else pasts
+    drawn = Table(box=None, header_style="bold", padding=(0, _GAP, 0, 0))
+    cells = [column.cells for column in columns]
+    heads = [(column.head, column.right) for column in columns]
+    if pasts:
+        room = max(least, min(last, width - sum(map(_width, columns)) - _GAP))
+        place = len(columns) - (columns[-1].head == "")
+        cells.insert(place, [sparkline(past, room) for past in pasts])
+        heads.insert(place, ("", False))
+    for head, right in heads:
+        drawn.add_column(head, overflow="fold", justify="right" if right else "left")
+    for row in zip(*cells, strict=True):
+        drawn.add_row(*row)
+    return drawn
+
+
+def _width(column: _Column) -> int:
     from rich.text import Text
 
-    widths = [max(Text.from_markup(cell).cell_len for cell in cells) for cells in zip_longest(*rows, fillvalue="")]
-    return max(8, console_of_terminal().width - sum(widths) - 2 * (len(widths) + 1))
+    return _GAP + max(Text.from_markup(cell).cell_len for cell in (column.head, *column.cells))
+
+
+def _named(line: Line) -> str:
+    if line.series is None:
+        return _short(line.kpi, _WHOLE)
+    of = f" ({line.groups:,} groups)" if line.groups > 1 else ""
+    return f"{_short(line.kpi, _WHOLE)}{_short(_group(line.series.newest), 24)}{of}"
 
 
 def _group(value: StoredValue) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import Any, TypeAlias
 
+from events.feedback import SPEAKING
 from operators.feedback.rows import (
     ABOUT,
     APPLICATION,
@@ -28,8 +29,8 @@ from operators.feedback.rows import (
     weight,
 )
 
-Place: TypeAlias = "tuple[int, str]"
-"""Event time and id of a turn or a context: the order of what is said in a conversation."""
+Place: TypeAlias = "tuple[int, int, str]"
+"""Event time of a turn, who speaks, its id: the order of what is said in a conversation."""
 
 Edge: TypeAlias = "Place | tuple[int]"
 """A place, or before all places of an event time."""
@@ -71,7 +72,7 @@ class Conversation:
         self.answers: list[Place] = []
         self.holders: dict[int, list[Place]] = {field: [] for field in INHERITED}
         self.topical: list[Place] = []
-        self.shown: list[Place] = []
+        self.shown: list[tuple[int, str]] = []
         # Ratings and comments of the whole conversation; those of each turn; turns that name a context.
         self.whole: list[tuple[int, Kind, str]] = []
         self.about: dict[str, dict[Key, None]] = {}
@@ -110,7 +111,7 @@ class Conversation:
         self.size -= weight(kind, row)
         if kind == "turns":
             for places in self._places_of(id_, row):
-                del places[bisect_left(places, (row[TIME], id_))]
+                del places[bisect_left(places, place_of(id_, row))]
             if row[CONTEXT]:
                 _drop(self.naming, row[CONTEXT], id_)
         elif kind == "contexts":
@@ -139,10 +140,10 @@ class Conversation:
             return self.question_topic(id_, row)
         if row[ROLE] != "assistant":
             return ""
-        before = bisect_left(self.topical, (row[TIME], id_)) - 1
+        before = bisect_left(self.topical, place_of(id_, row)) - 1
         if before < 0 or row[TIME] - self.topical[before][0] > self.horizon:
             return ""
-        question = self.topical[before][1]
+        question = self.topical[before][2]
         return self.question_topic(question, self.rows["turns"][question])
 
     def inherited(self, field: int, time: int, place: Edge) -> str:
@@ -150,9 +151,9 @@ class Conversation:
         places = self.holders[field]
         at = bisect_left(places, place)
         if at and time - places[at - 1][0] <= self.horizon:
-            return str(self.rows["turns"][places[at - 1][1]][field])
+            return str(self.rows["turns"][places[at - 1][2]][field])
         if at < len(places) and places[at][0] - time <= self.horizon:
-            return str(self.rows["turns"][places[at][1]][field])
+            return str(self.rows["turns"][places[at][2]][field])
         return ""
 
     def target(self, row: Row) -> str | None:
@@ -166,10 +167,10 @@ class Conversation:
             return row[ABOUT] if turn is not None and abs(turn[TIME] - time) <= self.horizon else None
         at = bisect_left(self.answers, (time + 1,))
         if at and time - self.answers[at - 1][0] <= self.horizon:
-            return self.answers[at - 1][1]
+            return self.answers[at - 1][2]
         at = bisect_left(self.order, (time - self.horizon,))
         if at < len(self.order) and self.order[at][0] - time <= self.horizon:
-            return self.order[at][1]
+            return self.order[at][2]
         return None
 
     def context(self, row: Row) -> Row | None:
@@ -181,7 +182,7 @@ class Conversation:
         kind, id_ = key
         self.size += weight(kind, row)
         if kind == "turns":
-            place = (row[TIME], id_)
+            place = place_of(id_, row)
             for places in self._places_of(id_, row):
                 insort(places, place)
             if row[CONTEXT]:
@@ -201,6 +202,11 @@ class Conversation:
         elif row[ROLE] == "user" and self.question_topic(id_, row):
             lists.append(self.topical)
         return lists
+
+
+def place_of(id_: str, row: Row) -> Place:
+    """Return where a turn stands in its conversation."""
+    return row[TIME], SPEAKING[row[ROLE]], id_
 
 
 def _drop(index: dict[str, dict[Any, None]], name: str, member: object) -> None:

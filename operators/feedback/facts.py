@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from events.kpis import Fact, FactValue
 from operators.feedback.configure import Objectives
-from operators.feedback.conversations import Conversation
+from operators.feedback.conversations import Conversation, place_of
 from operators.feedback.rows import (
     ABOUT,
     APPLICATION,
@@ -154,7 +154,7 @@ _MAKERS: dict[Kind, Callable[[Conversation, str, Row, Objectives], tuple[Fact, .
 
 
 def _said(conversation: Conversation, id_: str, row: Row) -> dict[str, FactValue]:
-    time, place, inherited = row[TIME], (row[TIME], id_), conversation.inherited
+    time, place, inherited = row[TIME], place_of(id_, row), conversation.inherited
     return {
         "conversation": conversation.id,
         "turn": id_,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from operators.feedback.conversations import INHERITED, Conversation, Edge, Place, between
+from operators.feedback.conversations import INHERITED, Conversation, Edge, Place, between, place_of
 from operators.feedback.rows import ABOUT, APPLICATION, ROLE, TIME, TOPIC, Key, Row
 
 
@@ -33,13 +33,13 @@ def reach(conversation: Conversation, key: Key, row: Row) -> dict[Key, None]:
 
 def _turns(conversation: Conversation, id_: str, row: Row, touched: dict[Key, None]) -> dict[str, None]:
     """Return the turns that may have something of this one, itself included; note contexts as `touched`."""
-    rows, place = conversation.rows["turns"], (row[TIME], id_)
+    rows, place = conversation.rows["turns"], place_of(id_, row)
     turns = {id_: None}
     for field in INHERITED:
         if not row[field]:
             continue
         after, before = _span(conversation, conversation.holders[field], place)
-        for _, other in between(conversation.order, after, before):
+        for *_, other in between(conversation.order, after, before):
             if not rows[other][field]:
                 turns[other] = None
         if field == APPLICATION and conversation.shown:
@@ -49,7 +49,7 @@ def _turns(conversation: Conversation, id_: str, row: Row, touched: dict[Key, No
     if row[ROLE] == "user" and conversation.question_topic(id_, row):
         topical = conversation.topical
         before = _until(topical, bisect_right(topical, place), place[0] + conversation.horizon)
-        for _, answer in between(conversation.answers, place, before):
+        for *_, answer in between(conversation.answers, place, before):
             if not rows[answer][TOPIC]:
                 turns[answer] = None
     return turns
@@ -88,7 +88,7 @@ def _of_turn(conversation: Conversation, id_: str, absent: Row | None = None) ->
     if not whole:
         return
     row = conversation.rows["turns"][id_] if absent is None else absent
-    time, horizon, place = row[TIME], conversation.horizon, (row[TIME], id_)
+    time, horizon, place = row[TIME], conversation.horizon, place_of(id_, row)
     if row[ROLE] == "assistant":
         at = bisect_right(conversation.answers, place)
         until = time + horizon

@@ -45,8 +45,9 @@ def text_of(rule: AlertRule, group: dict[str, str], event: Event) -> str:
     subject = _printable(f"{what} of {of}" if of else what)
     written = Written(rule, *event.expected, event.actual, event.now)
     if event.step == "over":
-        return f"{subject}: over after {_length(event.at - event.since)} ({_was(rule, event, written)}, \
-{_span(event.since, event.at)}){_again(rule, event, written)} ({rule.name})"
+        was = f"{_was(rule, event, written)}, {_span(event.since, event.at)}"
+        length = _length(event.at - event.since)
+        return f"{subject}: over after {length} ({was}){_again(rule, event, written)} ({rule.name})"
     look = f"see `headrace kpi {rule.kpi}`" if rule.kpi else 'see `headrace sql --kpis "FROM points"`'
     return f"{subject} {_said(rule, event, written)} since {_moment(event.since)} ({rule.name}; {look})"
 
@@ -58,6 +59,7 @@ class Written:
     """
 
     def __init__(self, rule: AlertRule, *values: float | None) -> None:
+        self._is_share = rule.is_share
         self._unit = "%" if rule.is_share else rule.unit
         self._scale = 100 if rule.is_share else 1
         # Of a share one decimal, of others four digits, and more only where they are needed.
@@ -75,7 +77,8 @@ class Written:
 
     def expected(self, bounds: tuple[float | None, float | None]) -> str:
         """Write what was expected, such as `82 % to 97 %`; empty if nothing was."""
-        low, high = bounds
+        # What lies beyond none and all of the facts is nothing that a share could be.
+        low, high = (min(max(bound, 0), 1) if self._is_share and bound is not None else bound for bound in bounds)
         if low is None:
             return "" if high is None else f"at most {self.value(high)}"
         return f"at least {self.value(low)}" if high is None else f"{self.value(low)} to {self.value(high)}"

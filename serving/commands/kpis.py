@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from events.errors import HeadraceError
-from serving.kpis import Kpis, alert_json, value_json
+from serving.kpis import Kpis, alert_json, interruptible, value_json
 from serving.printable import json_text
 from serving.show_kpis import console_of_terminal, groups, overview, print_alert, windows
 from stores.kpis.reader import KpiReader, StoredAlert
@@ -66,10 +66,11 @@ def kpi(
             return groups(kpis, kpis.series(name, window=window, by=fields, where=conditions, last=last or 30))
         return windows(kpis, kpis.values(name, window=window, where=conditions, last=last or 20))
 
-    if not watch:
-        show()
-        return
-    _watch(show if as_json else None, draw)
+    with interruptible():
+        if watch:
+            _watch(show if as_json else None, draw)
+        else:
+            show()
 
 
 def alerts(
@@ -99,11 +100,12 @@ def alerts(
                 print_alert(stored)
         return len(changed)
 
-    if not show() and not as_json and not follow:
-        typer.echo("no alerts" if every else "no alerts stand; `headrace alerts --all` shows those that are over")
-    while follow:
-        time.sleep(WATCH_SECONDS)
-        show()
+    with interruptible():
+        if not show() and not as_json and not follow:
+            typer.echo("no alerts" if every else "no alerts stand; `headrace alerts --all` shows those that are over")
+        while follow:
+            time.sleep(WATCH_SECONDS)
+            show()
 
 
 def _version(stored: StoredAlert) -> tuple[str, int]:
@@ -142,6 +144,6 @@ def _print_json(
     if name:
         found = kpis.values(name, window=window, by=fields, where=conditions, last=last or 20)
     else:
-        found = [series.newest for series in kpis.overview(window, last or 30)]
+        found = [line.series.newest for line in kpis.overview(window, last or 30) if line.series is not None]
     for value in found:
         typer.echo(json_text(value_json(value)))

@@ -81,7 +81,10 @@ class KpiIntake(EpochWriter[KpiItem]):
     def begin(self, *, resumed: bool) -> None:
         if resumed or not self._reached:
             return
-        since = max(self._whole_since(mark) for mark in self._reached.values())
+        # Events that had been given up and came again are few: for those that the log has no more, all others are not
+        # left uncounted.
+        marks = [mark for mark in self._reached.values() if mark.source != replay_stream(FLOW)]
+        since = max(map(self._whole_since, marks), default=0)
         self._store.begin_anew(since)
         if since:
             logger.warning(

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from events.errors import RejectedError
-from events.feedback import Comment, FeedbackEvent, Rating, Said, ShownContext, ShownItem, Turn
+from events.feedback import SPEAKING, Comment, FeedbackEvent, Rating, Said, ShownContext, ShownItem, Turn
 
 Row: TypeAlias = "dict[str, Any]"
 """The columns of `stores/lake/schema.py`; times in microseconds and days since 1970-01-01."""
@@ -50,6 +50,10 @@ def check_event(event: FeedbackEvent) -> None:
         raise RejectedError(msg, "counts are 0 or more, and below 2^63")
 
 
+def _place(event: Said) -> tuple[int, int, str]:
+    return event.time, SPEAKING[event.role] if isinstance(event, Turn) else 0, event.id
+
+
 def conversation_row(conversation: str, events: Iterable[Said], objective: Objective) -> Row | None:
     """Return the row of a conversation; None while there is no turn.
 
@@ -59,7 +63,7 @@ def conversation_row(conversation: str, events: Iterable[Said], objective: Objec
     for event in events:
         kinds[type(event)].append(event)
     for group in kinds.values():
-        group.sort(key=lambda event: (event.time, event.id))
+        group.sort(key=_place)
     turns: list[Turn] = kinds[Turn]
     if not turns:
         return None

@@ -45,7 +45,8 @@ def expected(events: Iterable[FeedbackEvent]) -> dict[str, dict[str, Any]]:
     for conversation in sorted({event.conversation for event in standing.values()}):
         mine = sorted(
             (event for event in standing.values() if event.conversation == conversation),
-            key=lambda event: (event.time, event.id),
+            # A question goes before its answer.
+            key=lambda event: (event.time, str(getattr(event, "role", "")) == "assistant", event.id),
         )
         turns = [event for event in mine if isinstance(event, Turn)]
         ratings = [event for event in mine if isinstance(event, Rating)]

@@ -233,8 +233,8 @@ class _World:
         }
 
 
-def _place(turn: Turn) -> tuple[int, str]:
-    return turn.time, turn.id
+def _place(turn: Turn) -> tuple[int, int, str]:
+    return turn.time, ["system", "user", "tool", "assistant"].index(turn.role), turn.id
 
 
 def _score(rating: Rating) -> float:

@@ -112,7 +112,8 @@ def stages(store: Store) -> dict[str, str]:
     return {dict(one.group).get("topic", one.kpi): one.stage for one in store.reader.values()}
 
 
-def test_a_final_value_that_becomes_another_is_corrected_even_if_nothing_came_late(store: Store) -> None:
+def test_a_final_value_that_becomes_another_is_corrected_even_if_nothing_came_late(tmp_path: Path) -> None:
+    store = Store(tmp_path, kpis=[{"name": "visits", "windows": ["session:1m"]}])
     over = Frontier(BEGIN + 2 * MINUTE, -1)
     session = KpiValue("visits", "session:1m", BEGIN, BEGIN + 1, (), 1.0, 1)
     store.commit(value(BEGIN, 1.0), value(BEGIN, 3.0, topic="a"), session, over)

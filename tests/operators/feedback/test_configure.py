@@ -85,3 +85,15 @@ def test_stale_contexts_are_held_against_the_objectives_of_their_sources() -> No
 def test_limits_are_in_milliseconds() -> None:
     found = limits(_settings(lateness_seconds=1.5, horizon_hours=2))
     assert (found.lateness, found.horizon) == (1_500, 7_200_000)
+
+
+def test_an_alert_knows_how_the_values_that_it_looks_at_are_written() -> None:
+    costs = {"name": "dear", "kpi": "cost", "detector": "threshold", "above": 9.0}
+    rules = {rule.name: rule for rule in alert_rules(_settings(alerts=[costs], currency="GBP"), window_of)}
+    assert {name: (rule.unit, rule.is_share) for name, rule in rules.items()} == {
+        "context_stale": ("ms", False),
+        "answers_turned_bad": ("", True),
+        "complaints_rose": ("", True),
+        "answers_slow": ("ms", False),
+        "dear": ("GBP", False),
+    }

@@ -47,6 +47,23 @@ def test_texts_come_through_as_they_were_written_but_for_control_characters() ->
     assert turn.time == NOW - 3_600_000
 
 
+@pytest.mark.parametrize(
+    ("value", "detail", "hint"),
+    [
+        (b'{"type": "ratng", "scale": "stars"}', "there is no `type` 'ratng'", "did you mean 'rating'?"),
+        (b'{"key": "c1", "value": {"type": "turn"}}', "is a whole record", "`headrace log append --records`"),
+        (b'{"type": "conversation", "id": "c", "turns": [{"role": "bot"}]}', "`turns[0].role` is the text 'bot'",
+         "use one of user, assistant, system, tool"),
+        (b'{"type": "context", "id": "x", "items": {}}', "`items` is an object", "give a list"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_named_with_what_was_meant(value: bytes, detail: str, hint: str) -> None:
+    with pytest.raises(RejectedError) as refused:
+        decoder().decode(LogRecord("feedback", 0, 0, NOW, None, value))
+    assert detail in refused.value.detail
+    assert hint in refused.value.hint
+
+
 def test_an_erased_record_and_one_that_the_log_could_not_read_are_told_apart() -> None:
     assert decoder().decode(LogRecord("feedback", 0, 0, NOW, None, None, {"headrace-erased": "1"})) == ()
     with pytest.raises(RejectedError, match="torn"):

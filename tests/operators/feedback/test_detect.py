@@ -75,7 +75,8 @@ def test_an_alert_is_over_after_as_many_final_normal_windows_as_it_takes() -> No
     (alert,) = watching.take([front(9)])
     assert (alert.state, alert.since, alert.event_time) == ("over", 5 * MINUTE, 8 * MINUTE)
     assert alert.actual == 0.9
-    assert "over, after 3 min: it is 0.2" in alert.text
+    assert "over after 3 min (was 0.9, expected at most 0.5, 1970-01-01 00:05 to 00:08 UTC)" in alert.text
+    assert "; it is 0.2 again" in alert.text
 
 
 def test_both_states_of_an_episode_have_one_id_and_the_next_episode_another() -> None:

@@ -40,7 +40,8 @@ from stores.feedback_settings import window_of
 from stores.kpis.intake import KpiIntake
 from stores.log.choose import open_log, open_own_log
 from stores.log.source import LogSource
-from stores.sentiment.choose import open_classifier, open_judge
+from stores.sentiment.choose import examples_of, open_classifier, open_judge
+from stores.sentiment.examples import topics_of
 from stores.settings import Settings
 from stores.sink import StoreSink
 
@@ -51,7 +52,7 @@ logger = logging.getLogger(__name__)
 def build(settings: Settings) -> Dataflow:
     """Wire the flow. Opens nothing: sources, classifier and stores open on the workers that use them.
 
-    :raises SettingsError: When a KPI or an alert cannot be understood.
+    :raises SettingsError: When a KPI, an alert or an example of what comments say cannot be understood.
     """
     log, own_log = open_log(settings), open_own_log(settings)
     feedback = settings.feedback
@@ -107,6 +108,7 @@ def _heard(settings: Settings, timed: Stream[Timed], erasures: Stream[Erasure]) 
     """Have comments and questions read: at once, or later, or not at all."""
     backend = settings.feedback.sentiment.backend
     if backend == "classifier":
+        topics_of(examples_of(settings), settings.feedback.sentiment.topics)  # what is wrong there, stops the start
         classifier = functools.cache(lambda: remembering(open_classifier(settings).classify))
         return [op.flat_map_batch("judge", timed, lambda batch: judge_now(batch, classifier()))]
     if backend == "endpoint":

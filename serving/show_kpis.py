@@ -132,15 +132,15 @@ def _fitted(columns: list[_Column], pasts: Sequence[Sequence[float | None]] = ()
     width = console_of_terminal().width
     least = min(last, _SHORTEST_LINE)
     spares = sorted({column.spare for column in columns} | ({_SPARE_LINE} if pasts else set()), reverse=True)
-    while spares and spares[0] and sum(map(_width, columns)) + (least + _GAP if pasts else 0) > width:
+    while spares and spares[0] and _taken(columns) + (least + _GAP if pasts else 0) > width:
         spare = spares.pop(0)
         columns = [column for column in columns if column.spare != spare]
         pasts = () if spare == _SPARE_LINE else pasts
-    drawn = Table(box=None, header_style="bold", padding=(0, _GAP, 0, 0))
+    drawn = Table(box=None, header_style="bold", padding=(0, _GAP, 0, 0), pad_edge=False)
     cells = [column.cells for column in columns]
     heads = [(column.head, column.right) for column in columns]
     if pasts:
-        room = max(least, min(last, width - sum(map(_width, columns)) - _GAP))
+        room = max(least, min(last, width - _taken(columns) - _GAP))
         place = len(columns) - (columns[-1].head == "")
         cells.insert(place, [sparkline(past, room) for past in pasts])
         heads.insert(place, ("", False))
@@ -151,10 +151,12 @@ def _fitted(columns: list[_Column], pasts: Sequence[Sequence[float | None]] = ()
     return drawn
 
 
-def _width(column: _Column) -> int:
+def _taken(columns: list[_Column]) -> int:
+    """Return how many columns of the terminal a table takes."""
     from rich.text import Text
 
-    return _GAP + max(Text.from_markup(cell).cell_len for cell in (column.head, *column.cells))
+    widths = [max(Text.from_markup(cell).cell_len for cell in (one.head, *one.cells)) for one in columns]
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _named(line: Line) -> str:

@@ -61,7 +61,8 @@ def _words(said: str, name: str, value: Any) -> tuple[str, str] | None:
     if " matching regex " in said:
         return f"is {_shown(value)}", "give a language as in ISO 639-1, such as en or en-GB"
     if bound := _BOUND.fullmatch(said):
-        return _bounded(*bound.groups(), value)
+        kind, length, sign, limit = bound.groups()
+        return _bounded(kind, limit, value, is_length=length is not None, is_least=sign == ">=")
     if types := _TYPE.fullmatch(said):
         names = types.group(1).split(" | ")
         kinds = [_KINDS.get(one, "a number") for one in names if one != "null"]
@@ -70,11 +71,11 @@ def _words(said: str, name: str, value: Any) -> tuple[str, str] | None:
     return None
 
 
-def _bounded(kind: str, length: str | None, sign: str, bound: str, value: Any) -> tuple[str, str]:
-    limit = f"{'at least' if sign == '>=' else 'at most'} {_plain(bound)}"
-    if length is None:
+def _bounded(kind: str, bound: str, value: Any, *, is_length: bool, is_least: bool) -> tuple[str, str]:
+    limit = f"{'at least' if is_least else 'at most'} {_plain(bound)}"
+    if not is_length:
         return f"is {_shown(value)}", f"give a number of {limit}"
-    if sign == ">=":
+    if is_least:
         return "is empty", "give a text" if kind == "str" else f"give {limit}"
     entries = "characters" if kind == "str" else "entries"
     size = f"{len(value):,} {entries}" if isinstance(value, (str, list, dict)) else f"too many {entries}"

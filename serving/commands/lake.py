@@ -13,7 +13,7 @@ from events.errors import HeadraceError
 from serving.lake import lake_status
 from serving.printable import counted, json_text
 from serving.render import span
-from stores.settings import load
+from stores.settings import Settings, load
 
 if TYPE_CHECKING:
     from stores.lake.intake import LakeIntake
@@ -82,12 +82,19 @@ def export(
     from stores.lake.choose import open_lake_reader
     from stores.lake.export import FORMATS, millis_of
     from stores.lake.export import export as write
+    from stores.lake.reader import opened
 
     if form not in FORMATS:
         detail = f"there is no format {form!r}"
         raise HeadraceError(detail, f"use one of {', '.join(FORMATS)}")
     begin, end = (millis_of(text) if text else None for text in (since, until))
-    reader = open_lake_reader(load())
+    if begin is not None and end is not None and begin >= end:
+        detail = f"nothing is from {since} on and before {until}"
+        raise HeadraceError(detail, "give an --until that is after --since")
+    settings = load()
+    if opened(settings.lake_dir) is None:
+        raise _no_lake(settings)
+    reader = open_lake_reader(settings)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("export", total=reader.count() if begin is None and end is None else None)
@@ -107,13 +114,16 @@ def _with_writer(work: Callable[[LakeIntake], int]) -> int:
 
     settings = load()
     if not settings.lake_dir.is_dir():
-        detail = f"there is no lake in {settings.lake_dir}"
-        raise HeadraceError(detail, "`headrace run lake` makes it")
+        raise _no_lake(settings)
     lake = open_lake(settings, system_clock, objectives(settings.feedback).of)
     try:
         return work(lake)
     finally:
         lake.close()
+
+
+def _no_lake(settings: Settings) -> HeadraceError:
+    return HeadraceError(f"there is no lake in {settings.lake_dir}", "`headrace run lake` makes it")
 
 
 def _size(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from events.log import as_replay, replay_stream
 from stores.dead_letters import DeadLetters, KeptLetter
-from stores.settings import load
+from stores.settings import FLOWS, load
 
 app = typer.Typer(
     help="Events that could not be processed: list them, see why, replay or discard them.", no_args_is_help=True
@@ -18,8 +19,6 @@ app = typer.Typer(
 
 Flow = Annotated[str, typer.Option(help="Only of this flow.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, or their beginnings.")]
-SHOWN = 1_000
-
 All = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
 
@@ -27,6 +26,7 @@ All = Annotated[bool, typer.Option("--all", help="All that wait.")]
 def list_(
     flow: Flow = "",
     replayed: Annotated[bool, typer.Option("--replayed", help="Also those already handed back.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
 ) -> None:
     """List what waits, oldest failure first."""
     from rich.console import Console
@@ -37,7 +37,11 @@ def list_(
 
     table = Table("id", "flow", "event", "reason", "failed", box=None, header_style="bold")
     now = system_clock()
-    for kept in _store().list(flow, replayed=replayed, limit=SHOWN):
+    store = _store()
+    _check_flow(store, flow)
+    # One more than is shown tells whether there are more.
+    found = store.list(flow, replayed=replayed, limit=limit + 1)
+    for kept in found[:limit]:
         record = kept.letter.record
         name = f"{record.stream}/{(record.key or b'').decode(errors='replace') or record.offset}"
         state = " (replayed)" if kept.replayed_at else ""
@@ -46,8 +50,10 @@ def list_(
         table.add_row(kept.id, kept.letter.flow, escape(name), escape(reason), age)
     console = Console()
     console.print(table)
-    waiting = sum(count for name, count in _store().counts().items() if flow in ("", name))
-    console.print(f"{waiting} dead letters wait" + (f"; the first {SHOWN} are shown" if waiting > SHOWN else ""))
+    waiting = sum(count for name, count in store.counts().items() if flow in ("", name))
+    more = waiting - sum(kept.replayed_at is None for kept in found[:limit])
+    left = f"{more} more of them" if more else "others, already handed back,"
+    console.print(f"{waiting} dead letters wait" + (f"; {left} are shown by --limit" if len(found) > limit else ""))
 
 
 @app.command()
@@ -91,6 +97,15 @@ def _store() -> DeadLetters:
     return DeadLetters(load().dead_letters_path, system_clock)
 
 
+def _check_flow(store: DeadLetters, flow: str) -> None:
+    """Refuse a flow that is none, and of which nothing was ever kept."""
+    if not flow or flow in FLOWS or store.list(flow, replayed=True, limit=1):
+        return
+    near = difflib.get_close_matches(flow, FLOWS, 1)
+    detail = f"there is no flow {flow!r}"
+    raise HeadraceError(detail, f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(FLOWS)}")
+
+
 def _found(id_: str) -> KeptLetter:
     kept = _store().get(id_) if id_ else None
     if kept is None:
@@ -103,4 +118,8 @@ def _chosen(ids: list[str] | None, everything: bool, flow: str) -> list[KeptLett
     if bool(ids) == (everything or bool(flow)):
         detail = "it is not clear which dead letters"
         raise HeadraceError(detail, "name ids, or give --all or --flow")
-    return [_found(id_) for id_ in ids] if ids else _store().list(flow, limit=1_000_000)
+    if ids:
+        return [_found(id_) for id_ in ids]
+    store = _store()
+    _check_flow(store, flow)
+    return store.list(flow, limit=1_000_000)

@@ -37,8 +37,9 @@ class _Line(msgspec.Struct):
 
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 DAY = 86_400_000
-_KEYS = ("uri", "conversation", "key", "name")
-"""Fields that are the keys of documents, of what was said, of changes and of metric points."""
+_KEYS = ("uri", "conversation", "key", "traceId", "id", "name")
+"""Fields that are the keys of documents, of what was said, of changes, of what an exchange is made of elsewhere, of
+whole conversations and of metric points."""
 
 
 @app.command()
@@ -80,8 +81,12 @@ def append(
     stream: Stream,
     key_field: Annotated[
         str,
-        typer.Option("--key", help="Field of each event that is its key; default: uri, conversation, key or name."),
+        typer.Option("--key", help=f"Field of each event that is its key; default: the first of {', '.join(_KEYS)}."),
     ] = "",
+    no_key: Annotated[
+        bool,
+        typer.Option("--no-key", help="Events have no key: they are spread over the partitions, in no order."),
+    ] = False,
     records: Annotated[
         bool,
         typer.Option(
@@ -94,24 +99,30 @@ def append(
     Examples: echo '{"uri": "a.md", "content": "# Hello"}' | headrace log append documents;
     headrace log append operations --records < events.jsonl
     """
+    if bool(key_field) + no_key + records > 1:
+        detail = "--key, --no-key and --records do not go together"
+        raise HeadraceError(detail, "give one of them: records say their keys themselves")
     found = []
     for number, line in enumerate(sys.stdin.buffer, 1):
         if not line.strip():
             continue
         try:
-            found.append(_whole(stream, line) if records else _event(stream, line, key_field))
+            found.append(_whole(stream, line) if records else _event(stream, line, key_field, no_key=no_key))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             field = f"the field {key_field!r}" if key_field else f"one of the fields {', '.join(_KEYS)}"
-            wanted = "the fields key and value" if records else field
-            detail = f"line {number} is not a JSON object with {wanted}; nothing was appended"
-            hint = "mend it" if records else "name its key by --key, or append records with their keys by --records"
+            wanted = "" if no_key else " with the fields key and value" if records else f" with {field}"
+            detail = f"line {number} is not a JSON object{wanted}; nothing was appended"
+            hint = "name its key by --key, say --no-key if it has none, or append records with their keys by --records"
+            hint = "mend it: one event a line" if records or no_key else hint
             raise HeadraceError(detail, hint) from None
     _log().append(stream, found)
     typer.echo(f"{len(found)} events appended to {stream}")
 
 
-def _event(stream: str, line: bytes, key_field: str) -> LogRecord:
+def _event(stream: str, line: bytes, key_field: str, *, no_key: bool) -> LogRecord:
     event = json.loads(line)
+    if no_key and isinstance(event, (dict, list)):
+        return LogRecord(stream, 0, 0, system_clock(), None, line.strip())
     field = key_field or next((name for name in _KEYS if name in event), "key")
     return LogRecord(stream, 0, 0, system_clock(), _key_bytes(event[field]), line.strip())
 

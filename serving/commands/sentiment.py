@@ -101,6 +101,10 @@ def _verdict(settings: Settings, text: str) -> Verdict:
 
 
 def _with_files(settings: Settings, files: Sequence[Path]) -> Settings:
+    for path in files:
+        if not path.is_file():
+            detail = f"there is no file {path}"
+            raise RejectedError(detail, "name a file with labelled lines by --file")
     sentiment = settings.feedback.sentiment
     sentiment = sentiment.model_copy(update={"examples": (*sentiment.examples, *files)})
     return settings.model_copy(update={"feedback": settings.feedback.model_copy(update={"sentiment": sentiment})})

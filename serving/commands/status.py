@@ -9,6 +9,7 @@ import typer
 
 from events.changes import position_text
 from events.clock import system_clock, to_iso
+from serving.lake import LakeStatus, lake_status
 from serving.printable import counted
 from stores.settings import load
 
@@ -33,7 +34,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     configured = load()
     reader = LanceReader(configured.vectors_dir)
     rows, profiles = open_row_reader(configured), open_profile_reader(configured)
-    feedback = KpiReader(configured.kpis_path)
+    feedback, lake = KpiReader(configured.kpis_path), lake_status(configured)
     documents = list(reader.documents())
     marks = [
         (flow, mark)
@@ -42,6 +43,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
             ("tables", rows.applied()),
             ("profiles", profiles.applied()),
             ("feedback", feedback.applied()),
+            ("lake", lake.working.applied),
         )
         for mark in sorted(applied, key=lambda mark: (mark.source, mark.partition))
     ]
@@ -55,6 +57,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         "persons": persons,
         "feedback": feedback.counts(),
         "too_late": sum(count for _, _, count in feedback.late()),
+        "lake": lake,
         "dead_letters": DeadLetters(configured.dead_letters_path, system_clock).counts(),
     }
     if as_json:
@@ -85,7 +88,9 @@ def _print_json(seen: dict[str, Any]) -> None:
     counts = {
         key: seen[key] for key in ("documents", "pieces", "persons", "records", "feedback", "too_late", "dead_letters")
     }
-    typer.echo(json.dumps({**counts, "tables": tables, "applied": applied}))
+    # Its marks are among the others.
+    lake = {key: value for key, value in seen["lake"].as_json().items() if key != "applied"}
+    typer.echo(json.dumps({**counts, "tables": tables, "lake": lake, "applied": applied}))
 
 
 def _print_tables(seen: dict[str, Any], data: str) -> None:
@@ -110,6 +115,8 @@ def _print_tables(seen: dict[str, Any], data: str) -> None:
     console.print(f"{seen['persons']} persons of {seen['records']} records")
     if seen["feedback"]:
         console.print(_feedback(seen["feedback"], seen["too_late"]))
+    if seen["lake"].lake.rows or seen["lake"].working.kept:
+        console.print(_lake(seen["lake"], now))
     console.print(f"{seen['documents']} documents, {seen['pieces']} pieces; dead letters waiting: {letters}")
     console.print(f"[dim]data in {data}[/]")
 
@@ -125,6 +132,16 @@ def _feedback(counts: dict[str, int], too_late: int) -> str:
     late = f"; [yellow]{counted(too_late, 'event', 'events')} came after the horizon[/]" if too_late else ""
     values = counted(counts["kpis"], "value of a KPI", "values of KPIs")
     return f"feedback: {facts or 'no facts'}; {values}; {standing}{late}"
+
+
+def _lake(found: LakeStatus, now: int) -> str:
+    from serving.render import span
+
+    committed = found.lake.committed_at
+    written = "not written yet" if committed is None else f"written {span(max(0, now - committed))} ago"
+    amendable = f"{found.working.kept:,} of them may still be amended" if found.working.kept else "none can be amended"
+    waiting = f", [yellow]{found.working.waiting:,} wait for a turn[/]" if found.working.waiting else ""
+    return f"lake: {counted(found.lake.rows, 'conversation', 'conversations')}, {written}; {amendable}{waiting}"
 
 
 def settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -11,16 +12,18 @@ import typer
 
 from events.changes import parse_position, position_text
 from events.clock import system_clock, to_iso
-from events.errors import HeadraceError
+from events.errors import HeadraceError, RejectedError
 from serving.freshness import Demand
-from serving.kpis import Kpis
+from serving.kpis import Kpis, interruptible
 from serving.printable import json_text, shown
 from serving.render import span
 from serving.tables import LiveRow, LiveTables
 from serving.tables import as_json as rendered
+from stores.kpis.statement import TABLES as FEEDBACK_TABLES
 from stores.settings import load
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h|d)?")
+_NO_TABLE = re.compile(r"(?:no such table: |relation \")(?:\w+\.)?(\w+)")
 _UNITS = {"ms": 1, None: 1000, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 PROVENANCE = {"_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"}
@@ -115,10 +118,12 @@ def sql(
     Example: headrace sql --kpis "SELECT start, topic, value FROM kpis WHERE kpi = 'bad_share' AND grouping = 'topic'"
     """
     settings, demand = load(), demanded(max_age, min_position, source, wait)
-    if kpis:
-        answer = Kpis.of(settings).sql(statement, rows=limit, seconds=seconds, demand=demand)
-    else:
-        answer = LiveTables.of(settings).sql(statement, rows=limit, seconds=seconds, demand=demand)
+    ask = Kpis.of(settings).sql if kpis else LiveTables.of(settings).sql
+    try:
+        with interruptible():
+            answer = ask(statement, rows=limit, seconds=seconds, demand=demand)
+    except RejectedError as error:
+        raise RejectedError(error.detail, _remedy(error, seconds, kpis)) from None
     if as_json:
         for row in answer.rows:
             typer.echo(json_text(dict(zip(answer.columns, row, strict=True))))
@@ -130,6 +135,18 @@ def sql(
     lines = [[escape(shown(row[number])) for number in order] for row in answer.rows]
     _draw([escape(answer.columns[number]) for number in order], lines)
     typer.echo(f"{_count(len(answer.rows))}{f'; there are more: --limit {limit * 10}' if answer.cut else ''}")
+
+
+def _remedy(error: RejectedError, seconds: float, kpis: bool) -> str:
+    """Return what to do about a statement that could not be run, as the store itself does not know the options."""
+    if "took longer than" in error.detail:
+        return f"give it more time, such as --seconds {math.ceil(seconds * 4)}, or ask for less"
+    if "Permission Error" in error.detail:
+        return f"only this store can be read, no file and no other database; there are: {FEEDBACK_TABLES}"
+    missing = _NO_TABLE.search(error.detail)
+    if missing and not kpis and missing[1].lower() in FEEDBACK_TABLES.split(", "):
+        return f"{missing[1]!r} is of feedback: ask with --kpis"
+    return error.hint
 
 
 def demanded(max_age: str | None, min_position: str | None, source: str, wait: str) -> Demand:

@@ -54,11 +54,23 @@ def open_for_writing(path: Path, seconds: float = WRITER_SECONDS) -> Iterator[Du
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with explained(path), closed_gate(path, seconds):
+        if not path.exists():
+            _make(path)
         db = open_inside(path, seconds, writing=True)
         try:
             yield db
         finally:
             db.close()
+
+
+def _make(path: Path) -> None:
+    """Make an empty database in one step: whoever is killed before that leaves none that cannot be opened."""
+    import duckdb
+
+    beside = path.with_name(f"{path.name}.made")
+    beside.unlink(missing_ok=True)
+    duckdb.connect(str(beside), config=dict(_WRITING)).close()
+    beside.replace(path)
 
 
 @contextmanager

@@ -186,7 +186,8 @@ class KpiWriter:
         # A store of before may lack a table or a column that has been added.
         for table, columns in schema.tables().items():
             db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
-        db.execute("ALTER TABLE kpi_values ADD COLUMN IF NOT EXISTS amended BOOLEAN")
+        if known and not defined:
+            db.execute("ALTER TABLE kpi_values ADD COLUMN IF NOT EXISTS amended BOOLEAN")
         if not known:
             db.execute(
                 "INSERT INTO headrace_store VALUES (?, ?, 0, NULL, ?)", [identity(), schema.LAYOUT, self._lateness]

@@ -19,6 +19,11 @@ from stores.lake.schema import schema
 
 Format: TypeAlias = Literal["parquet", "json", "avro"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+_SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".pq"),
+    "json": (".json", ".jsonl", ".ndjson"),
+    "avro": (".avro",),
+}
 
 _AVRO: dict[str, Any] = {
     "string": "string",
@@ -44,8 +49,10 @@ def export(
     :arg form: `json` is JSON Lines, times in ISO 8601.
     :arg force: Whether a file that is there may be replaced.
     :arg progress: Told how many rows have been written, batch by batch.
-    :raises StoreError: When there is a file already, or it cannot be written.
+    :raises StoreError: When there is a file already, its name says that it is of another format, or it cannot be
+        written.
     """
+    _check_suffix(path, form)
     if path.exists() and not force:
         detail = f"{path} is there already"
         raise StoreError(detail, "choose another name, or replace it with --force")
@@ -72,6 +79,17 @@ def export(
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
     return written
+
+
+def _check_suffix(path: Path, form: Format) -> None:
+    suffix = path.suffix.lower()
+    if not suffix or suffix in _SUFFIXES[form]:
+        return
+    meant = next((other for other, suffixes in _SUFFIXES.items() if suffix in suffixes), None)
+    detail = f"{path.name} is no name for a file of the format {form}"
+    named = f"name it {path.stem}{_SUFFIXES[form][0]}"
+    others = ", ".join(other for other in FORMATS if other != form)
+    raise StoreError(detail, f"{named}, or use --format {meant}" if meant else f"{named}; other formats are {others}")
 
 
 def _parquet(batches: Iterator[Any], path: Path) -> None:

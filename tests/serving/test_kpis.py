@@ -12,12 +12,17 @@ from typer.testing import CliRunner
 
 from events.alerts import Alert
 from events.errors import HeadraceError
+from events.feedback import Point
 from events.kpis import Frontier, KpiValue
 from serving.commands import kpis, status, tables
-from serving.kpis import Kpis, written
+from serving.kpis import Kpis, interruptible, written
 from serving.sparklines import sparkline
 from stores.feedback_settings import KPIS
+from stores.kpis import reader
+from stores.settings import load
+from tests.dataflows.lake_content import expected, story
 from tests.stores.kpi_samples import BEGIN, MINUTE, Store, answer, fact, new
+from tests.stores.test_lake import Home
 
 app = typer.Typer()
 for module in (kpis, tables, status):
@@ -91,13 +96,69 @@ def lines(*arguments: str) -> list[dict[str, Any]]:
 
 
 def test_the_overview_has_each_kpi_with_its_newest_value_and_its_past(home: Store) -> None:
-    shown = run("kpi")
-    assert [line.split()[0] for line in shown[1:]] == ["complaints", "latency_p95", "bad_share"]
-    assert "1,234 ms" in shown[2]
-    assert "10.0 %" in shown[3]
-    assert "▄▄▄▄·▄▄▄▄▄" in shown[3]
-    assert shown[3].split()[-1] == "early"
+    shown = {line.split()[0]: line for line in run("kpi")[1:]}
+    assert list(shown) == [kpi.name for kpi in KPIS]
+    assert "1,234 ms" in shown["latency_p95"]
+    assert "10.0 %" in shown["bad_share"]
+    assert "▄▄▄▄·▄▄▄▄▄" in shown["bad_share"]
+    assert shown["bad_share"].split()[-1] == "early"
+    assert shown["users"].split() == ["users", "1m", "-", "no", "values"]
     assert [line["kpi"] for line in lines("kpi")] == ["complaints", "latency_p95", "bad_share"]
+
+
+def test_the_overview_opens_the_store_once(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    open_it = reader.open_for_reading
+
+    def counted(path: Path, seconds: float) -> Any:
+        opened.append(path)
+        return open_it(path, seconds)
+
+    monkeypatch.setattr(reader, "open_for_reading", counted)
+    assert len([line for line in Kpis.of(home.settings).overview() if line.series]) == 3
+    assert len(opened) == 1
+
+
+def test_the_overview_has_the_same_values_as_each_kpi_by_itself(home: Store) -> None:
+    kpis_ = Kpis.of(home.settings)
+    for line in kpis_.overview(last=5):
+        if line.series is not None:
+            assert line.series == kpis_.series(line.kpi, last=5)[0]
+            assert line.window == "1m"
+
+
+def test_of_a_kpi_without_a_total_the_overview_tells_how_many_groups_there_are(home: Store) -> None:
+    store = Store(home.settings.data_dir)
+    begin = BEGIN + 9 * MINUTE
+    store.commit(
+        *(
+            KpiValue(
+                "context_lag", "1m", begin, begin + MINUTE, (("source", f"source-{number}"),), 7.0, 5 + (number == 4)
+            )
+            for number in range(9)
+        )
+    )
+    store.intake.close()
+    (line,) = [line for line in run("kpi") if line.startswith("context_lag")]
+    assert line.split()[:5] == ["context_lag", "source-4", "(9", "groups)", "1m"]
+
+
+@pytest.mark.parametrize(("width", "heads"), [(200, 4), (66, 3), (50, 3), (44, 2), (32, 2)])
+def test_nothing_of_the_overview_is_cut_however_narrow_the_terminal(
+    home: Store, monkeypatch: pytest.MonkeyPatch, width: int, heads: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("kpi")
+    assert len(shown[0].split()) == heads
+    assert len(shown) == len(KPIS) + 1
+    assert max(map(len, shown)) <= width
+    assert not any("…" in line for line in shown)
+
+
+def test_what_duckdb_makes_of_an_interrupt_ends_a_command_as_one() -> None:
+    for said, wanted in (("Query interrupted", KeyboardInterrupt), ("another", RuntimeError)):
+        with pytest.raises(wanted), interruptible():
+            raise RuntimeError(said)
 
 
 def test_a_kpi_by_topic_is_a_line_for_each_group(home: Store) -> None:
@@ -138,7 +199,13 @@ def test_other_windows_are_shown_when_asked_for(home: Store) -> None:
         (["kpi", "bad_shar"], "did you mean 'bad_share'"),
         (["kpi", "bad_share", "--by", "model"], "is not grouped by model"),
         (["kpi", "bad_share", "--window", "7m"], "no windows of '7m'"),
-        (["kpi", "csat"], "has no values yet"),
+        (["kpi", "csat"], "no ratings have come yet"),
+        (["kpi", "bad_share", "--window", "1d"], "no windows of '1d' (it has: 1m, 1h)"),
+        (["kpi", "cost"], "it counts answers with a known 'cost': there are none of these"),
+        (["kpi", "--window", "99h"], "no KPI has windows of '99h' (there are: 1m, 1h, 1d)"),
+        (["sql", "SELECT * FROM answers"], "ask with --kpis"),
+        (["sql", "--kpis", "SELECT * FROM read_csv('/etc/hosts')"], "only this store can be read"),
+        (["sql", "--kpis", "--seconds", "0.1", "SELECT count(*) FROM range(1000000000000)"], "--seconds 1"),
         (["kpi", "--by", "topic"], "not clear of which KPI"),
         (["kpi", "bad_share", "--where", "topic"], "is not a condition"),
         (["sql", "--kpis", "SELECT 1", "--min-position", "0/1"], "no positions"),
@@ -153,7 +220,13 @@ def test_what_is_wrong_is_told_with_the_remedy(home: Store, arguments: list[str]
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "headrace run feedback" in " ".join(run("kpi"))
+    shown = run("kpi")
+    assert [line.split()[0] for line in shown[1:-2]] == [kpi.name for kpi in KPIS]
+    assert "[[feedback.streams]]" in shown[-2]
+    assert "`headrace run feedback`" in shown[-1]
+    for arguments in (["kpi", "users"], ["sql", "--kpis", "SELECT 1"]):
+        with pytest.raises(HeadraceError, match="start the flow"):
+            CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert run("alerts") == ["no alerts stand; `headrace alerts --all` shows those that are over"]
 
 
@@ -179,9 +252,29 @@ def test_status_shows_how_fresh_feedback_is(home: Store) -> None:
     assert "feedback: 1 answer, 1 comment; 46 values of KPIs; 1 alert stands" in " ".join(run("status"))
 
 
+def test_status_tells_of_the_lake_and_its_marks(home: Store) -> None:
+    del home
+    lake = Home(load().data_dir)
+    events = [event for event in story(4, 40) if not isinstance(event, Point)]
+    lake.take(*events, offset=9)
+    count = len(expected(events))
+    found = json.loads(CliRunner().invoke(app, ["status", "--json"], catch_exceptions=False).stdout)
+    assert (found["lake"]["rows"], found["lake"]["kept"]) == (count, count)
+    assert [(mark["flow"], mark["offset"]) for mark in found["applied"]] == [("feedback", 5), ("lake", 9)]
+    assert f"lake: {count} conversations, written" in " ".join(run("status"))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
-    [("bad_share", 0.5, "50.0 %"), ("answers", 12345.0, "12,345"), ("cost", 1.23456, "1.235 EUR"), ("cost", None, "-")],
+    [
+        ("bad_share", 0.5, "50.0 %"),
+        ("answers", 12345.0, "12,345"),
+        ("cost", 1.23456, "1.235 EUR"),
+        ("cost", 0.00116923, "0.001169 EUR"),
+        ("cost", None, "-"),
+        ("tokens", 1e300, "1e+300"),
+        ("tokens", float("inf"), "inf"),
+    ],
 )
 def test_values_are_written_with_their_unit(name: str, value: float | None, wanted: str) -> None:
     kpi = next(kpi for kpi in KPIS if kpi.name == name)

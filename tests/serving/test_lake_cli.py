@@ -80,6 +80,21 @@ def test_what_cannot_be_is_said_in_one_line(home: Home, tmp_path: Path) -> None:
     intake.close()
 
 
+def test_an_export_that_cannot_be_meant_writes_nothing(home: Home, tmp_path: Path) -> None:
+    target = tmp_path / "all.parquet"
+    with pytest.raises(HeadraceError, match="there is no lake"):
+        headrace("export", "--to", str(target))
+    fill(home)
+    with pytest.raises(HeadraceError, match="nothing is from 2026-01-02 on and before 2026-01-01"):
+        headrace("export", "--to", str(target), "--since", "2026-01-02", "--until", "2026-01-01")
+    with pytest.raises(HeadraceError, match=r"name it c3\.parquet; other formats are json, avro"):
+        headrace("export", "--to", str(tmp_path / "c3.csv"))
+    with pytest.raises(HeadraceError, match="or use --format json"):
+        headrace("export", "--to", str(tmp_path / "c3.jsonl"))
+    assert not list(tmp_path.glob("*.parquet"))
+    assert not list(tmp_path.glob("c3*"))
+
+
 def test_upkeep_goes_while_the_flow_stands_still(home: Home) -> None:
     fill(home)
     assert "0 files fewer" in headrace("compact").stdout

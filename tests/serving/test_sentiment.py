@@ -67,6 +67,12 @@ def test_a_bad_line_is_one_sentence_with_its_number(app: typer.Typer, tmp_path: 
         run(app, "check", "--file", str(path))
 
 
+def test_a_file_that_is_not_there_is_named(app: typer.Typer, tmp_path: Path) -> None:
+    with pytest.raises(HeadraceError, match=r"there is no file .*nofile\.jsonl") as refused:
+        run(app, "check", "--file", str(tmp_path / "nofile.jsonl"))
+    assert "--file" in refused.value.hint
+
+
 def test_try_says_what_the_classifier_makes_of_a_text(
     app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from serving.commands import kpis, status, tables
 from serving.kpis import Kpis, interruptible, written
 from serving.sparklines import sparkline
 from stores.feedback_settings import KPIS
-from stores.kpis import reader
+from stores.kpis.file import open_for_reading
 from stores.settings import load
 from tests.dataflows.lake_content import expected, story
 from tests.stores.kpi_samples import BEGIN, MINUTE, Store, answer, fact, new
@@ -108,13 +108,12 @@ def test_the_overview_has_each_kpi_with_its_newest_value_and_its_past(home: Stor
 
 def test_the_overview_opens_the_store_once(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    open_it = reader.open_for_reading
 
     def counted(path: Path, seconds: float) -> Any:
         opened.append(path)
-        return open_it(path, seconds)
+        return open_for_reading(path, seconds)
 
-    monkeypatch.setattr(reader, "open_for_reading", counted)
+    monkeypatch.setattr("stores.kpis.reader.open_for_reading", counted)
     assert len([line for line in Kpis.of(home.settings).overview() if line.series]) == 3
     assert len(opened) == 1
 
@@ -127,8 +126,12 @@ def test_the_overview_has_the_same_values_as_each_kpi_by_itself(home: Store) -> 
             assert line.window == "1m"
 
 
-def test_of_a_kpi_without_a_total_the_overview_tells_how_many_groups_there_are(home: Store) -> None:
-    store = Store(home.settings.data_dir)
+def test_of_a_kpi_without_a_total_the_overview_tells_how_many_groups_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    store = Store(tmp_path)
     begin = BEGIN + 9 * MINUTE
     store.commit(
         *(

@@ -25,7 +25,7 @@ _ARROWS = {1: "▲", 0: " ", -1: "▼"}
 _LONGEST = 40
 _WHOLE = 1000
 _SHORTEST_LINE = 8
-_SPARE_LINE = 3
+_SPARE_LINE = 2
 _GAP = 2
 
 
@@ -51,7 +51,7 @@ def overview(kpis: Kpis, window: str, last: int) -> RenderableType:
     there = [line.series for line in lines]
     columns = [
         _Column("KPI", [_named(line) for line in lines]),
-        _Column("window", [line.window for line in lines], spare=2),
+        _Column("window", [line.window for line in lines], spare=3),
         _Column("begins", [moment(one.newest.start)[5:16] if one else "" for one in there], spare=4),
         _Column("value", [_valued(kpis, one) if one else "-  " for one in there], right=True),
         _Column("", [_STAGES[one.newest.stage] if one else "[dim]no values[/]" for one in there], spare=1),
@@ -163,7 +163,7 @@ def _named(line: Line) -> str:
     if line.series is None:
         return _short(line.kpi, _WHOLE)
     of = f" ({line.groups:,} groups)" if line.groups > 1 else ""
-    return f"{_short(line.kpi, _WHOLE)}{_short(_group(line.series.newest), 24)}{of}"
+    return f"{_short(line.kpi, _WHOLE)}{_short(_group(line.series.newest), 16)}{of}"
 
 
 def _group(value: StoredValue) -> str:

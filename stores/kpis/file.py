@@ -7,6 +7,7 @@ gate, a lock beside the file, that it closes while it writes or wants to, and th
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -21,8 +22,11 @@ from stores.kpis.schema import LAYOUT
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_logger = logging.getLogger(__name__)
 STEP_SECONDS = 0.005
-WRITER_SECONDS = 30.0
+WRITER_SECONDS = 600.0
+WARN_SECONDS = 30.0
+"""After so long a writer that waits says who it is waiting for, and again and again."""
 READER_SECONDS = 10.0
 _HOLDER = re.compile(r"lock is held in (.{1,300}? \(PID \d+\)|PID \d+)")
 _BUSY = (
@@ -116,6 +120,7 @@ def open_inside(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnect
     import duckdb
 
     deadline = time.monotonic() + seconds
+    warn = time.monotonic() + WARN_SECONDS
     while True:
         db = None
         try:
@@ -132,6 +137,9 @@ def open_inside(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnect
                 raise
             if time.monotonic() >= deadline:
                 raise _held(path, str(error), seconds) from None
+            if writing and time.monotonic() >= warn:
+                warn += WARN_SECONDS
+                _logger.warning("nothing is committed: %s", _held(path, str(error), WARN_SECONDS))
         time.sleep(STEP_SECONDS)
 
 

@@ -9,9 +9,9 @@ default:
 demo *ARGS:
     python -m fixtures.demo {{ARGS}}
 
-# Run the tests
+# Run the tests, each file by one of up to four processes
 test *ARGS:
-    python -m pytest -m "not long" {{ARGS}}
+    python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile {{ARGS}}
 
 # Run the property tests with many more examples, and what else takes long
 test-long *ARGS:

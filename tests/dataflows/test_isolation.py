@@ -27,8 +27,17 @@ def page(content: bytes, media_type: str = "text/html") -> DocumentChange:
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:
+    """Return the parsers' processes, without those that other tests have left to this one."""
     found = psutil.Process(pid).children(recursive=True)
-    return [child for child in found if "dataflows.isolation" in _command(child)]
+    return [child for child in found if child.pid not in _OTHERS and "dataflows.isolation" in _command(child)]
+
+
+_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _others() -> None:
+    _OTHERS.update(child.pid for child in children())
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -4,19 +4,25 @@
     python -m benchmarks.windows_systems idle SYSTEM KEYS SECONDS
 
 It prints one line of JSON. Events lie ready as objects before the clock starts; what comes out is kept only as far as
-the last value of each window needs it, and compared with a plain loop over all events.
+the last value of each window needs it, and compared with a plain loop over all events. For Flink alone they lie ready
+as a file of JSON Lines, and its results go into a file: reading, parsing and writing are part of what it took.
 """
 
 from __future__ import annotations
 
+import csv
 import gc
 import json
+import os
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import bytewax.operators as op
@@ -27,13 +33,15 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import TestingSource, run_main
 from typing_extensions import override
 
+from benchmarks.peers import environment
 from events.kpis import Fact, FactChange, KpiValue
 from operators.feedback.rules import KpiRule, Limits, WindowRule
 from operators.feedback.windows import windows
 
-HEADRACE, DEFAULT, FROZEN = "headrace", "bytewax", "bytewax, replay"
+HEADRACE, DEFAULT, FROZEN, FLINK = "headrace", "bytewax", "bytewax, replay", "flink, from a file"
 MINUTE = 60_000
 LATENESS = 60_000
+DAY = 86_400_000
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 SPACING = 2
 """Milliseconds of event time from one event to the next."""
@@ -181,6 +189,37 @@ def rate(system: str, events: list[Event], batch: int) -> dict[str, Any]:
     return {"seconds": wall, "processor": processor, "windows": len(expected), "wrong": wrong}
 
 
+def rate_flink(events: list[Event], disorder: int) -> dict[str, Any]:
+    """Have Flink count all events, out of a file and into one; return what `rate` does.
+
+    The file begins with an event of a day before the others. Its window ends with the next event, and from then on the
+    time counts: no start does.
+    """
+    interpreter = environment.FLINK / "bin" / "python"
+    program = Path(environment.__file__).with_name("flink_windows.py")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "events").mkdir()
+        with (folder / "events" / "events.jsonl").open("w", encoding="utf-8") as file:
+            for event in (Event("begin", -DAY, 0, -DAY), *events):
+                fields = {"key": event.key, "time": event.time + DAY, "tokens": event.tokens}
+                file.write(json.dumps(fields) + "\n")
+        command = [str(interpreter), str(program), name, "--disorder", str(disorder)]
+        variables = {**os.environ, **environment.flink_variables(interpreter)}
+        done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True)
+        found: Totals = {}
+        for path in (folder / "windows").glob("part-*"):
+            with path.open(encoding="utf-8", newline="") as file:
+                for key, minute, count, total in csv.reader(file):
+                    place = (key, int(minute) * MINUTE - DAY)
+                    # Told twice is wrong: a window is to come once.
+                    found[place] = (-1, -1) if place in found else (int(count), int(total))
+    expected = totals_of(events)
+    wrong = sum(found.get(place) != totals for place, totals in expected.items())
+    took = json.loads(done.stdout.splitlines()[-1])
+    return {**took, "windows": len(expected), "wrong": wrong}
+
+
 class _Quiet(StatefulSourcePartition[Any, None]):
     """Emits its items at once, then nothing for so long; measures the processor while nothing comes."""
 
@@ -249,7 +288,8 @@ def main() -> None:
         print(json.dumps(idle(system, int(numbers[0]), float(numbers[1]))))
     else:
         keys, count, disorder, batch, seed = map(int, numbers)
-        print(json.dumps(rate(system, events_of(keys, count, disorder, seed), batch)))
+        events = events_of(keys, count, disorder, seed)
+        print(json.dumps(rate_flink(events, disorder) if system == FLINK else rate(system, events, batch)))
 
 
 if __name__ == "__main__":

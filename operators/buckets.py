@@ -115,7 +115,9 @@ class Bucket(ABC, Generic[V, W]):
             del self.entries[id_]
 
 
-class _BucketLogic(StatefulBatchLogic[list[tuple[str, V]], W, Snapshot]):
+class BucketLogic(StatefulBatchLogic[list[tuple[str, V]], W, Snapshot]):
+    """What the engine calls: one bucket, fed with lists of `(id, value)` pairs."""
+
     def __init__(self, bucket: Bucket[V, W]) -> None:
         self._bucket = bucket
 
@@ -192,11 +194,11 @@ def bucketed(
     def shim_group(values: list[V]) -> Iterable[tuple[str, list[tuple[str, V]]]]:
         return group_by_bucket(((id_of(value), value) for value in values), to_all, slice_of)
 
-    def shim_builder(state: Snapshot | None) -> _BucketLogic[V, W]:
+    def shim_builder(state: Snapshot | None) -> BucketLogic[V, W]:
         bucket = make()
         if state is not None:
             bucket.resume(state)
-        return _BucketLogic(bucket)
+        return BucketLogic(bucket)
 
     # Lists cross between workers, not single items: each crossing costs the same.
     grouped: KeyedStream[list[tuple[str, V]]] = op.flat_map_batch("group", up, shim_group)

@@ -18,7 +18,12 @@ _logger = logging.getLogger(__name__)
 
 
 def raise_alert(log: Log, alert: Alert) -> None:
-    """Append `alert` to the stream of alerts, keyed by its id, and say it in the program's log."""
+    """Append `alert` to the stream of alerts, and say it in the program's log."""
     _logger.warning("%s", alert.text)
+    append_alert(log, alert)
+
+
+def append_alert(log: Log, alert: Alert) -> None:
+    """Append `alert` to the stream of alerts, keyed by its id."""
     value = msgspec.json.encode(alert)
     log.append(STREAM, [LogRecord(STREAM, 0, 0, alert.event_time, alert.id.encode(), value)])

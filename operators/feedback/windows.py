@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
-from bytewax.operators import KeyedStream, StatefulBatchLogic
+from bytewax.operators import KeyedStream
 from typing_extensions import override
 
 from events.kpis import FactChange, Frontier, KpiValue
-from operators.buckets import Bucket, Entry, Snapshot, buckets_of_slice
+from operators.buckets import Bucket, BucketLogic, Entry, Snapshot, buckets_of_slice
 from operators.feedback.combine import Combiner, Delta, merged
 from operators.feedback.lanes import Lane, Plan, Tally
 from operators.feedback.rules import KpiRule, Limits
@@ -174,19 +174,6 @@ class Dropped:
                 self._next *= 2
 
 
-class _WindowLogic(StatefulBatchLogic[list[tuple[str, Sent]], KpiValue, Snapshot]):
-    def __init__(self, bucket: WindowBucket) -> None:
-        self._bucket = bucket
-
-    @override
-    def on_batch(self, values: list[list[tuple[str, Sent]]]) -> tuple[Iterable[KpiValue], bool]:
-        return self._bucket.take(item for items in values for item in items), StatefulBatchLogic.RETAIN
-
-    @override
-    def snapshot(self) -> Snapshot:
-        return self._bucket.snapshot()
-
-
 def to_buckets(combiner: Combiner, items: Iterable[FactChange | Frontier]) -> list[tuple[str, list[tuple[str, Sent]]]]:
     """Combine the changes among `items`, and address all to buckets: a frontier to its slice, after the rest."""
     lanes = combiner.plan.lanes
@@ -235,11 +222,11 @@ def windows(
     def shim_combine(items: list[FactChange | Frontier]) -> Iterable[tuple[str, list[tuple[str, Sent]]]]:
         return to_buckets(combiner, items)
 
-    def shim_builder(state: Snapshot | None) -> _WindowLogic:
+    def shim_builder(state: Snapshot | None) -> BucketLogic[Sent, KpiValue]:
         bucket = WindowBucket(combiner.plan, limits, told)
         if state is not None:
             bucket.resume(state)
-        return _WindowLogic(bucket)
+        return BucketLogic(bucket)
 
     # Each batch has been combined before it crosses workers, and crosses in one list for each bucket.
     combined: KeyedStream[list[tuple[str, Sent]]] = op.flat_map_batch("combine", up, shim_combine)

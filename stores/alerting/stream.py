@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 from typing_extensions import override
 
 from events.alerts import Alert
-from events.log import LogRecord
 from stores.alerting.base import AlertSink
-from stores.alerts import STREAM
+from stores.alerts import append_alert
 from stores.log.base import Log
 
 
@@ -23,5 +21,4 @@ class AlertStream(AlertSink):
 
     @override
     def send(self, alert: Alert) -> None:
-        value = msgspec.json.encode(alert)
-        self._log.append(STREAM, [LogRecord(STREAM, 0, 0, alert.event_time, alert.id.encode(), value)])
+        append_alert(self._log, alert)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from stores.embedders.base import Embedder
 from stores.embedders.choose import choose_embedder
 from stores.settings import Settings
@@ -31,7 +31,7 @@ class Knowledge:
 
     def search(
         self, question: str, k: int = 8, audiences: Sequence[str] = ("public",), source: str = "", prefix: str = ""
-    ) -> list[ContextItem]:
+    ) -> list[FoundChunk]:
         """Return the best `k` pieces for `question`, best first.
 
         :arg audiences: The asker's labels; documents for others do not take part.

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from events.clock import to_iso
-from events.context import ContextItem
+from events.context import FoundChunk
 
 SNIPPET = 320  # characters
 
@@ -27,7 +27,7 @@ def span(millis: int) -> str:
     return f"{millis} ms"
 
 
-def place(item: ContextItem) -> str:
+def place(item: FoundChunk) -> str:
     """Write where in its document an item stands, the title said once."""
     parts = [item.title, *(heading for heading in item.heading if heading != item.title)]
     return " > ".join(part for part in parts if part)
@@ -38,7 +38,7 @@ def snippet(text: str) -> str:
     return textwrap.shorten(text, SNIPPET, placeholder=" …")
 
 
-def ranked(items: Sequence[ContextItem], now: int) -> RenderableType:
+def ranked(items: Sequence[FoundChunk], now: int) -> RenderableType:
     """Draw items best first, each with score, place, source and age."""
     lines: list[RenderableType] = []
     for rank, item in enumerate(items, 1):
@@ -49,7 +49,7 @@ def ranked(items: Sequence[ContextItem], now: int) -> RenderableType:
     return Group(*lines)
 
 
-def as_json(item: ContextItem, now: int) -> dict[str, Any]:
+def as_json(item: FoundChunk, now: int) -> dict[str, Any]:
     """Return an item as plain data for other programs: times in ISO 8601, age in milliseconds."""
     return {
         "id": item.id,

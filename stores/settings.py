@@ -31,6 +31,7 @@ from stores.sections import (
     refuse_twins,
     table_of,
 )
+from stores.serving_settings import ServingSettings
 
 FLOWS = ("knowledge", "tables", "profiles", "feedback", "lake")
 """All flows, each a module of `dataflows`."""
@@ -41,6 +42,8 @@ _SECRETS = {
     "rows.dsn": "a connection string",
     "feedback.sentiment.key": "the key of an endpoint",
     "feedback.webhook.key": "the key of a webhook",
+    "serving.answer.key": "the key of an endpoint",
+    "serving.secret": "the secret that signs persons' tokens",
 }
 _AGES = 36_500 * 86_400
 """A hundred years in seconds: for ever, and no number overflows."""
@@ -171,6 +174,13 @@ class TablesSettings(ChangesSettings):
 
     live: tuple[LiveTableSettings, ...] = Field((), description="`[[tables.live]]`: the live tables")
     guard: GuardSettings = GuardSettings()
+    former_hours: float = Field(
+        24.0,
+        ge=0,
+        le=8760,
+        allow_inf_nan=False,
+        description="event time for which rows' former values are kept; 0: none",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> TablesSettings:
@@ -204,6 +214,7 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     lake: LakeSettings = LakeSettings()
     export: ExportSettings = ExportSettings()
+    serving: ServingSettings = ServingSettings()
 
     @property
     def log_dir(self) -> Path:
@@ -249,6 +260,21 @@ class Settings(BaseSettings):
     def conversations_path(self) -> Path:
         """File of the conversations that late feedback may still amend."""
         return self.data_dir / "conversations.sqlite3"
+
+    @property
+    def contexts_path(self) -> Path:
+        """File of the contexts that were served."""
+        return self.data_dir / "contexts.sqlite3"
+
+    @property
+    def keys_path(self) -> Path:
+        """File of the keys of applications, by their hashes only."""
+        return self.data_dir / "keys.json"
+
+    @property
+    def secret_path(self) -> Path:
+        """File of the secret that signs persons' tokens, where the settings have none."""
+        return self.data_dir / "serving.secret"
 
     @property
     def identity_dir(self) -> Path:

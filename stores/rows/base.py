@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import msgspec
+from typing_extensions import Self
 
 from events.changes import Position, Row, Standing
 from events.log import Applied
@@ -79,6 +80,21 @@ class Tally(msgspec.Struct):
     live: int = 0
     gone: dict[int, int] = msgspec.field(default_factory=dict)
     held: dict[int, int] = msgspec.field(default_factory=dict)
+
+
+class Former(msgspec.Struct, frozen=True, gc=False):
+    """What a row was until a change. A function of the set of the row's events, as far back as they are kept.
+
+    :arg position: Of the change that ended it.
+    :arg until: Event time of that change (ms since epoch).
+    :arg was: The columns that it changed, as they were before; None for one that was null or not there.
+    :arg deleted: Whether that change was a delete or ended one; then `was` is the whole row before, or empty.
+    """
+
+    position: Position
+    until: int
+    was: Row
+    deleted: bool = False
 
 
 class LiveTable(msgspec.Struct, frozen=True):
@@ -233,6 +249,25 @@ class RowReader(ABC):
     @abstractmethod
     def select(self, query: RowQuery) -> list[StoredRow]:
         """Return the rows in state LIVE or HELD that fulfil the query."""
+
+    @abstractmethod
+    def cut(self) -> AbstractContextManager[Self]:
+        """Hold on to one commit, the newest: all that the reader in the block is asked is answered from that one.
+
+        The block's reader is for one thread, is closed with the block, and knows no `sql`. Many cuts may be open at once;
+        they neither wait for each other nor for the writer.
+        """
+
+    @abstractmethod
+    def former(self, table: str, ids: Sequence[RowId], since: int) -> dict[RowId, list[Former]]:
+        """Return what rows were before their changes with an event time of `since` or later, newest change first.
+
+        Rows without any are left out, and so is what has been forgotten; none for a table that does not exist (yet).
+        """
+
+    @abstractmethod
+    def values(self, table: str, column: str, limit: int) -> list[str]:
+        """Return up to `limit` different texts that a column has in rows that are LIVE, in the order of code points."""
 
     @abstractmethod
     def counts(self) -> dict[str, tuple[int, int, int | None]]:

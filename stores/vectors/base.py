@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import msgspec
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from events.documents import DocumentUpdate
 from events.log import Applied, Mark
 
@@ -61,15 +62,23 @@ class VectorReader(ABC):
     """The read side. Every call sees the newest commit of whichever process, and one commit only."""
 
     @abstractmethod
-    def search(self, query: Query) -> list[ContextItem]:
+    def search(self, query: Query) -> list[FoundChunk]:
         """Return the best items, best first. Filters apply before ranking. An empty store answers with none."""
+
+    @abstractmethod
+    def cut(self) -> AbstractContextManager[VectorReader]:
+        """Hold on to one commit, the newest: all that the reader in the block is asked is answered from that one.
+
+        The block's reader is for one thread. Many cuts may be open at once; they neither wait for each other nor for the
+        writer, and maintenance takes nothing away from them.
+        """
 
     @abstractmethod
     def documents(self, source: str = "") -> Iterator[StoredDocument]:
         """Yield every document, of one source if named, in the order of source and uri."""
 
     @abstractmethod
-    def chunks(self, source: str, uri: str) -> list[ContextItem]:
+    def chunks(self, source: str, uri: str) -> list[FoundChunk]:
         """Return a document's chunks in their order, all with score 0; empty if it is not there."""
 
     @abstractmethod

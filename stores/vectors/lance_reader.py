@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import override
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from events.documents import document_id
 from events.errors import StoreError
 from events.log import Applied
@@ -69,7 +69,7 @@ class LanceReader(VectorReader):
         self._idle: list[Table] = []
 
     @override
-    def search(self, query: Query) -> list[ContextItem]:
+    def search(self, query: Query) -> list[FoundChunk]:
         """Return the best items, best first.
 
         :raises StoreError: When the store holds vectors of another model than the reader's or the question's.
@@ -77,7 +77,7 @@ class LanceReader(VectorReader):
         if not query.audiences or query.k < 1:
             return []
 
-        def work(store: Store, table: Table) -> list[ContextItem]:
+        def work(store: Store, table: Table) -> list[FoundChunk]:
             if self._model is not None:
                 check_model(store, self._model)
             if query.vector is not None and len(query.vector) != store.model.dimension:
@@ -103,10 +103,10 @@ class LanceReader(VectorReader):
                     yield to_held(row).stored()
 
     @override
-    def chunks(self, source: str, uri: str) -> list[ContextItem]:
+    def chunks(self, source: str, uri: str) -> list[FoundChunk]:
         """Return a document's chunks in their order, all with score 0; empty if it is not there."""
 
-        def work(_: Store, table: Table) -> list[ContextItem]:
+        def work(_: Store, table: Table) -> list[FoundChunk]:
             name = document_id(source, uri)
             found = rows_by_id(table, [DOCUMENT_ID + name], STATE_COLUMNS)
             if not found:
@@ -192,7 +192,7 @@ class LanceReader(VectorReader):
             self._stamp = stamp
 
 
-def _search(table: Table, query: Query) -> list[ContextItem]:
+def _search(table: Table, query: Query) -> list[FoundChunk]:
     import numpy as np
     from lancedb.query import MatchQuery
 
@@ -231,9 +231,9 @@ def _ranking(search: Any, by: str, sign: int, allowed: str, depth: int) -> dict[
     return {row["id"]: row["document"] for row in hits}
 
 
-def _join(table: Table, ranked: Sequence[tuple[str, float]], documents: dict[str, str], k: int) -> list[ContextItem]:
+def _join(table: Table, ranked: Sequence[tuple[str, float]], documents: dict[str, str], k: int) -> list[FoundChunk]:
     """Return the first `k` of the ranked chunks that belong to a document, with what it says of them."""
-    items: list[ContextItem] = []
+    items: list[FoundChunk] = []
     for start in range(0, len(ranked), k):
         block = ranked[start : start + k]
         names = [DOCUMENT_ID + document for document in {documents[chunk_id] for chunk_id, _ in block}]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from events.documents import Chunk, DocumentChange, document_id
 from events.log import Applied
 from stores.vectors.base import StoredDocument
@@ -210,9 +210,9 @@ def to_applied(row: Row) -> Applied:
     )
 
 
-def to_item(row: Row, held: Held, ordinal: int, score: float) -> ContextItem:
+def to_item(row: Row, held: Held, ordinal: int, score: float) -> FoundChunk:
     """Join a chunk's row (`CHUNK_COLUMNS`) with its document: the text is as old as the document's newest change."""
-    return ContextItem(
+    return FoundChunk(
         id=row["id"],
         text=row["text"],
         title=held.title,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from events.errors import RejectedError, StoreError
 from events.log import Applied, Mark
 from stores.embedders.base import Model
@@ -68,7 +68,7 @@ def reader(place: Place) -> VectorReader:
     return place.reader(MODEL)
 
 
-def texts(items: list[ContextItem]) -> list[str]:
+def texts(items: list[FoundChunk]) -> list[str]:
     return [item.text for item in items]
 
 
@@ -98,7 +98,7 @@ def test_a_stored_document_is_read_back_whole_and_in_order(writer: VectorWriter,
     update = upsert("a.md", "one", "two", "one", position=3, event_time=80, title="A", heading=("A", "B"))
     assert writer.write([update]) == WriteReport(written=3)
     assert reader.chunks("docs", "a.md") == [
-        ContextItem(
+        FoundChunk(
             id=chunk_id("docs/a.md", text, occurrence),
             text=text,
             title="A",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from events.context import ContextItem
+from events.context import FoundChunk
 from events.errors import StoreError
 from events.log import Mark
 from stores.vectors.base import Query
@@ -32,7 +32,7 @@ def write_versions(place: Path, first: int, last: int) -> None:
             writer.write(pair, [Mark("docs", "0", version, None, version, caught_up=False)])
 
 
-def versions(items: list[ContextItem]) -> list[int]:
+def versions(items: list[FoundChunk]) -> list[int]:
     return sorted(int(item.text.rpartition("version")[2]) for item in items)
 
 

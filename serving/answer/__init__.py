@@ -1,0 +1,1 @@
+"""Answers from a context: by a model behind an endpoint, or put together from the context itself."""

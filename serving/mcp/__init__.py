@@ -1,0 +1,1 @@
+"""The interface for models that use tools: the Model Context Protocol."""

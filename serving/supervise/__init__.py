@@ -1,0 +1,1 @@
+"""Flows and server under one supervisor."""

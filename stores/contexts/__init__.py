@@ -1,0 +1,1 @@
+"""The contexts that were served, as they were served."""

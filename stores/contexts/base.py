@@ -1,0 +1,92 @@
+"""The port of kept contexts: what a model was shown, byte for byte, by whom it may be seen again, for some time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from events.feedback import Turn
+
+
+class KeptContext(msgspec.Struct, frozen=True):
+    """A context as it was served.
+
+    :arg person: Whose data may be in it; empty for nobody's. Only that person may see it again.
+    :arg audiences: Labels that its documents were chosen for: only who has all of them may see it again.
+    :arg key: Name of the key of the application that asked.
+    :arg at: When it was assembled (ms since epoch).
+    :arg body: The very bytes.
+    """
+
+    id: str
+    conversation: str
+    realm: str
+    person: str
+    audiences: tuple[str, ...]
+    key: str
+    at: int
+    body: bytes
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who a conversation belongs to: only they may add to it, rate it or see it.
+
+    :arg key: Name of the key of the application.
+    """
+
+    realm: str
+    person: str
+    key: str
+
+
+class ContextStore(ABC):
+    """Any number of processes may write and read at once."""
+
+    @abstractmethod
+    def keep(self, context: KeptContext) -> None:
+        """Keep a context. One of the same id that is there stays as it is."""
+
+    @abstractmethod
+    def get(self, id_: str) -> KeptContext | None:
+        """Return a context as it was served; None if there is none, or it was let go."""
+
+    @abstractmethod
+    def of_conversation(self, conversation: str, limit: int) -> list[KeptContext]:
+        """Return up to `limit` contexts of a conversation, newest first."""
+
+    @abstractmethod
+    def claim(self, conversation: str, holder: Holder) -> Holder:
+        """Return who a conversation belongs to: whoever claimed it first; from now on `holder`, if nobody did."""
+
+    @abstractmethod
+    def holder(self, conversation: str) -> Holder | None:
+        """Return who a conversation belongs to; None if nobody has claimed it."""
+
+    @abstractmethod
+    def add_turns(self, turns: Sequence[Turn]) -> None:
+        """Keep turns of conversations. One that is there stays as it is."""
+
+    @abstractmethod
+    def turns(self, conversation: str, limit: int) -> list[Turn]:
+        """Return the last `limit` turns of a conversation, in their order."""
+
+    @abstractmethod
+    def prune(self, before: int, most_bytes: int) -> int:
+        """Let go of contexts and turns from before `before`, and of the oldest until at most `most_bytes` stay.
+
+        :returns: How many contexts went.
+        """
+
+    @abstractmethod
+    def erase(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:
+        """Remove for good everything of these persons and conversations, in no byte of the file; return how much."""
+
+    @abstractmethod
+    def mentions(self, texts: Collection[str]) -> list[str]:
+        """Return the ids of contexts in which any of these texts stands: an erased person's, in somebody else's."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the store. Closing twice does nothing."""

@@ -254,8 +254,8 @@ class RowReader(ABC):
     def cut(self) -> AbstractContextManager[Self]:
         """Hold on to one commit, the newest: all that the reader in the block is asked is answered from that one.
 
-        The block's reader is for one thread, is closed with the block, and knows no `sql`. Many cuts may be open at once;
-        they neither wait for each other nor for the writer.
+        The block's reader is for one thread, is closed with the block, and knows no `sql`. Many cuts may be open at
+        once; they neither wait for each other nor for the writer.
         """
 
     @abstractmethod

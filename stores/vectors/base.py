@@ -69,8 +69,8 @@ class VectorReader(ABC):
     def cut(self) -> AbstractContextManager[VectorReader]:
         """Hold on to one commit, the newest: all that the reader in the block is asked is answered from that one.
 
-        The block's reader is for one thread. Many cuts may be open at once; they neither wait for each other nor for the
-        writer, and maintenance takes nothing away from them.
+        The block's reader is for one thread. Many cuts may be open at once; they neither wait for each other nor for
+        the writer, and maintenance takes nothing away from them.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ import typer
 from events.errors import HeadraceError
 from serving.commands import (
     ask,
+    context,
     export,
     forget,
     held,
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 run.register(app)
 ask.register(app)
+context.register(app)
 status.register(app)
 tables.register(app)
 profile.register(app)

@@ -136,12 +136,13 @@ class LiveTables:
         name: str,
         where: Sequence[Condition] = (),
         *,
+        any_of: Sequence[Condition] = (),
         order: str = "",
         descending: bool = False,
         limit: int = 100,
         demand: Demand | None = None,
     ) -> list[LiveRow]:
-        """Return rows of the live table `name` that fulfil all of `where`.
+        """Return rows of the live table `name` that fulfil all of `where`, and one of `any_of` if there are any.
 
         :arg demand: How fresh the store must be; waits for it.
         :raises StaleError: When it does not become so.
@@ -154,6 +155,7 @@ class LiveTables:
         query = RowQuery(
             table=name,
             where=tuple(where),
+            any_of=tuple(any_of),
             order=order,
             descending=descending,
             limit=limit,

@@ -24,6 +24,7 @@ class ContextRequest(msgspec.Struct, frozen=True, kw_only=True):
     :arg tables: Look-ups of these live tables only; None: all that are configured.
     :arg audiences: Labels to answer for, among the caller's; None: all of these.
     :arg chunks: Pieces of documents at most; None: of the settings.
+    :arg peek: Only look: the context is shown to no model, so that it is neither kept nor told to the log.
     """
 
     question: str
@@ -34,3 +35,4 @@ class ContextRequest(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...] | None = None
     audiences: tuple[str, ...] | None = None
     chunks: int | None = None
+    peek: bool = False

@@ -218,6 +218,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one live table.
 
     :arg where: All of these hold.
+    :arg any_of: And one of these at least; empty: no matter.
     :arg fresh_since: Rows whose `as_of` is older have outlived their time-to-live: conditions and order see of them
         the columns of their key alone, everything else as null. They are returned with their image None.
     :arg order: Column to sort by, ties and rows without it by source and key; empty: by source and key alone.
@@ -226,6 +227,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     table: str
     where: tuple[Condition, ...] = ()
+    any_of: tuple[Condition, ...] = ()
     order: str = ""
     descending: bool = False
     limit: int = 100

@@ -40,13 +40,21 @@ def select_query(query: RowQuery, table: sql.Identifier, folding: sql.Identifier
         table=table,
         live=sql.Literal(LIVE),
         held=sql.Literal(HELD),
-        conditions=sql.SQL(" AND ").join([_condition(condition, folding) for condition in query.where] or [_TRUE]),
+        conditions=_conditions(query, folding),
         order=_order(query),
         limit=sql.Literal(max(query.limit, 0)),
     )
 
 
 _TRUE, _FALSE = sql.Composed([sql.SQL("true")]), sql.Composed([sql.SQL("false")])
+
+
+def _conditions(query: RowQuery, folding: sql.Identifier) -> sql.Composed:
+    all_of = [_condition(condition, folding) for condition in query.where] or [_TRUE]
+    if query.any_of:
+        each = [_condition(condition, folding) for condition in query.any_of]
+        all_of.append(sql.SQL("({})").format(sql.SQL(" OR ").join(each)))
+    return sql.SQL(" AND ").join(all_of)
 
 
 def _condition(condition: Condition, folding: sql.Identifier) -> sql.Composed:

@@ -49,6 +49,10 @@ def select(query: RowQuery) -> tuple[str, list[object]]:
         text, parameters = _condition(condition, _Seen.of(condition.column, fresh))
         where.append(f"({text})")
         values += parameters
+    if query.any_of:
+        each = [_condition(condition, _Seen.of(condition.column, fresh)) for condition in query.any_of]
+        where.append(f"({' OR '.join(f'({text})' for text, _ in each)})")
+        values += [parameter for _, parameters in each for parameter in parameters]
     statement = (
         f"SELECT {', '.join(COLUMNS[:-1])}, {image} FROM {row_table(query.table)}"  # noqa: S608  # names and literals that are quoted
         f" WHERE {' AND '.join(where)} ORDER BY {_order(query, fresh)} LIMIT ?"

@@ -673,6 +673,18 @@ def test_all_conditions_of_a_query_hold(assorted: RowWriter, reader: RowReader) 
     assert numbers(reader, Condition("v", ">", 0), Condition("id", "<", 3)) == [1]
 
 
+def test_one_of_several_conditions_holds_beside_all_others(writer: RowWriter, reader: RowReader) -> None:
+    writer.put("t", [row(n, owner=f"o{n % 3}", open=n < 4) for n in range(6)])
+    mine = (Condition("owner", "=", "o0"), Condition("owner", "=", "o2"))
+
+    def ids(query: RowQuery) -> list[object]:
+        return sorted(found.image["id"] for found in reader.select(query) if found.image)
+
+    assert ids(RowQuery(table="t", any_of=mine)) == [0, 2, 3, 5]
+    assert ids(RowQuery(table="t", where=(Condition("open", "=", True),), any_of=mine)) == [0, 2, 3]
+    assert ids(RowQuery(table="t", any_of=(Condition("owner", "=", "nobody"),))) == []
+
+
 def test_a_column_that_no_row_has_is_null(assorted: RowWriter, reader: RowReader) -> None:
     del assorted
     everyone = [*VALUES, MISSING]

@@ -10,21 +10,23 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from events.clock import Clock, system_clock
-from events.erasure import Erasure
+from events.erasure import Erasure, ids_of
 from events.errors import HeadraceError
 from events.log import LogRecord, control_stream
 from serving.conversations import Conversing, SpeechReading
-from serving.holders import PLACES, holders
+from serving.holders import PLACES, SERVED, holders
 from serving.others import Had, Others
 from serving.redacting import Redactor
 from serving.runs import runs
 from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Trailing, every
 from stores.compaction import ENGINE_PATIENCE, STORE_PATIENCE, Compaction, compact, compact_schema, databases
+from stores.contexts.sqlite import SqliteContexts
 from stores.dead_letters import DeadLetters
 from stores.erasures import LOOK_SECONDS, Erasures, Found, Pending, Receipt, Removed
 from stores.kpis.anew import write_anew
@@ -39,6 +41,9 @@ from stores.settings import FLOWS, Settings
 POLL_SECONDS = 0.1
 ROUNDS = 3
 """How often databases are compacted again because old state was still in them: it leaves with the epochs."""
+
+LEAST_TELLING = 6
+"""Shorter texts that name a person stand in others' contexts by chance."""
 
 _EPOCHS = 2
 _UNHURRIED = 86_400.0
@@ -112,6 +117,7 @@ class Forgetting:
         found = [Removed("profile store", "rows", sum(map(self._has_row, sorted(trail.records))))]
         held = self._conversing.held(trail.conversations)
         found += [Removed(*PLACES[flow], count) for flow, count in held.items()]
+        found.append(Removed(*SERVED, self._served(_erasure(trail))))
         for stream in self._log.streams():
             self._progress(f"counting {stream}")
             whole = part = 0
@@ -153,6 +159,8 @@ class Forgetting:
         removed = [one for holder in self._holders.values() for one in holder.removed(erasure.id)]
         removed += self._redacted(judge)
         removed.append(Removed("dead letters", "letters", self._letters.erase(judge.concerned)))
+        # A context that was being assembled when the person went has been kept by now.
+        removed.append(Removed(*SERVED, self._unserved(pending)))
         compactions, scanned = self._compacted(pending, deadline)
         hits = {text for found in scanned.hits.values() for text in found}
         had = self._others(judge).have(hits, pending.telling)
@@ -163,6 +171,8 @@ class Forgetting:
         )
         held = self._conversing.held(erasure.conversations)
         found += tuple(Found(PLACES[flow][0], count) for flow, count in held.items())
+        if served := self._served(erasure):
+            found += (Found(SERVED[0], served),)
         faults = [f"{self._name(one.path)} was not compacted: {one.fault}" for one in compactions if one.fault]
         unread = [f"{self._name(path)} could not be read" for path in scanned.unread]
         receipt = Receipt(
@@ -183,6 +193,22 @@ class Forgetting:
         # What could not be compacted is tried again later, and must be known until then.
         self.erasures.finish(receipt, keep=receipt.unfinished)
         return receipt
+
+    def _served(self, erasure: Erasure) -> int:
+        """Count what was served to the person, and is kept."""
+        if not self._settings.contexts_path.exists():
+            return 0
+        with closing(SqliteContexts(self._settings.contexts_path)) as contexts:
+            return contexts.held(erasure.realm, ids_of(erasure), erasure.conversations)
+
+    def _unserved(self, pending: Pending) -> int:
+        """Let go of what was served to the person, and of contexts of others that name it."""
+        if not self._settings.contexts_path.exists():
+            return 0
+        erasure = pending.erasure
+        with closing(SqliteContexts(self._settings.contexts_path)) as contexts:
+            naming = contexts.mentions([text for text in pending.telling if len(text) >= LEAST_TELLING])
+            return contexts.erase(erasure.realm, ids_of(erasure), erasure.conversations, naming)
 
     def _redactor(self, erasure: Erasure, telling: Iterable[str]) -> Redactor:
         return Redactor(

@@ -90,6 +90,9 @@ class LakeHolder(Holder):
 PLACES = {FEEDBACK: ("KPI store", "facts"), LAKE: ("lake", "conversations")}
 """By flow: how its store is called in previews and receipts, and what is removed from it."""
 
+SERVED = ("served contexts", "contexts")
+"""The same of what was served: it is of no flow."""
+
 
 def holders(settings: Settings, rows: Mapping[str, RowReader]) -> dict[str, Holder]:
     """Return the stores of the flows that ever ran: the others have nothing to let go of.

@@ -21,7 +21,7 @@ class Knowledge:
 
     def __init__(self, reader: VectorReader, embedder: Embedder) -> None:
         self.reader = reader
-        self._embedder = embedder
+        self.embedder = embedder
 
     @classmethod
     def of(cls, settings: Settings) -> Knowledge:
@@ -40,6 +40,6 @@ class Knowledge:
         """
         if not question.strip():
             return []
-        vector = self._embedder.embed([question])[0].tolist()
+        vector = self.embedder.embed([question])[0].tolist()
         query = Query(vector=vector, text=question, k=k, audiences=tuple(audiences), source=source, uri_prefix=prefix)
         return self.reader.search(query)

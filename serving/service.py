@@ -494,6 +494,9 @@ class Service:
             detail = "the conversation's id is too long"
             raise RejectedError(detail, f"use at most {_LONGEST_ID} characters")
         mine = Holder(caller.realm, caller.person, caller.key)
+        if self._erased.fingerprints().has_conversation(conversation):
+            detail = "this conversation has been erased"
+            raise ForbiddenError(detail, "begin another one")
         if not self._is(self.contexts.claim(conversation, mine), caller):
             detail = "this conversation is somebody else's"
             raise ForbiddenError(detail, "begin another one, or ask for the person whose it is")

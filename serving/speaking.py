@@ -6,6 +6,7 @@ up is refused here, to whoever said it.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ _PIECES = 200
 
 
 class Speaking:
-    """Writes to the stream of feedback.
+    """Writes to the stream of feedback. Threads may share it.
 
     :arg settings: Name the stream, and how much of an event is taken.
     """
@@ -40,6 +41,7 @@ class Speaking:
         ahead = round(feedback.ahead_seconds * 1000)
         self._decoder = Decoder("headrace", self._application, feedback.max_event_bytes, ahead, clock)
         self._read = self.stream in names
+        self._turn = threading.Lock()
 
     @property
     def heard(self) -> bool:
@@ -59,8 +61,9 @@ class Speaking:
         key = conversation.encode()
         whole = [{"conversation": conversation, "time": to_iso(now), **event} for event in events]
         records = [LogRecord(self.stream, 0, 0, now, key, _encode(event)) for event in whole]
-        said = tuple(event for record in records for event in self._decoder.decode(record))
-        self._log.append(self.stream, records)
+        with self._turn:
+            said = tuple(event for record in records for event in self._decoder.decode(record))
+            self._log.append(self.stream, records)
         return said
 
     def turn(self, role: str, text: str, **beside: Any) -> dict[str, Any]:

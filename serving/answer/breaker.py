@@ -11,30 +11,38 @@ from collections.abc import Callable
 from typing import Literal
 
 State = Literal["closed", "open", "probing"]
+Outcome = Literal["answering", "succeeded", "failed", "released"]
 
 
 class Permit:
-    """Leave to make one request. Whoever has it says how the request went, or at least that it is over."""
+    """Leave to make one request. Whoever has it says how the request went, or at least that it is over: once."""
 
     def __init__(self, breaker: Breaker, era: int) -> None:
         self._breaker = breaker
         self._era = era
+        self._is_over = False
 
     def answering(self) -> None:
         """Note that an answer has begun: others may ask again, but the next failure is one too many."""
-        self._breaker._note(self._era, "answering")
+        if not self._is_over:
+            self._breaker.note(self._era, "answering")
 
     def succeeded(self) -> None:
-        """Note a whole answer."""
-        self._breaker._note(self._era, "succeeded")
+        """Note that the endpoint does what it should."""
+        self._end("succeeded")
 
     def failed(self, reason: str) -> None:
         """Note that nothing came of the request, and why."""
-        self._breaker._note(self._era, "failed", reason)
+        self._end("failed", reason)
 
     def release(self) -> None:
-        """Note that the request is over, whatever became of it. After any of the others it does nothing."""
-        self._breaker._note(self._era, "released")
+        """Note that the request is over, whatever became of it."""
+        self._end("released")
+
+    def _end(self, how: Outcome, reason: str = "") -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._breaker.note(self._era, how, reason)
 
 
 class Breaker:
@@ -77,7 +85,8 @@ class Breaker:
         with self._lock:
             return max(0.0, self._until - self._now()) if self._state == "open" else 0.0
 
-    def _note(self, era: int, what: Literal["answering", "succeeded", "failed", "released"], reason: str = "") -> None:
+    def note(self, era: int, what: Outcome, reason: str = "") -> None:
+        """Take in what a permit of this era tells."""
         with self._lock:
             if era != self._era:
                 return

@@ -21,6 +21,10 @@ _BOM = b"\xef\xbb\xbf"
 _UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _MOST_TOKENS = 10**12
 _GARBLED = "sends what is no answer"
+_TOO_MUCH = "sends far more than the tokens of serving.answer.max_tokens"
+_BASE_BYTES, _BYTES_PER_TOKEN = 256 * 1024, 4096
+"""A token comes in an event of a few hundred bytes, most of them always the same; thoughts come beside it."""
+_CHARACTERS_PER_TOKEN = 40
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -40,11 +44,12 @@ class Heard(msgspec.Struct, frozen=True):
 class Completion:
     """Reads one answer.
 
-    :arg most: Bytes that it may have.
+    :arg most_tokens: Tokens that the model was allowed. What is far more than they can have is refused.
     """
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, most_tokens: int) -> None:
+        self._bytes = _BASE_BYTES + most_tokens * _BYTES_PER_TOKEN
+        self._characters = most_tokens * _CHARACTERS_PER_TOKEN
         self._events: Events | None = None
         self._document = bytearray()
 
@@ -53,10 +58,9 @@ class Completion:
 
         :raises FailedError: When it cannot be understood, or is too large, or tells of an error.
         """
-        self._left -= len(piece)
-        if self._left < 0:
-            reason = "sends more than any answer needs"
-            raise FailedError(reason)
+        self._bytes -= len(piece)
+        if self._bytes < 0:
+            raise FailedError(_TOO_MUCH)
         if self._events is None:
             self._document += piece
             beginning = self._document.removeprefix(_BOM).lstrip(_SPACE)
@@ -66,9 +70,9 @@ class Completion:
             self._events, piece = Events(), bytes(self._document)
             self._document.clear()
         try:
-            return [_heard(data) for data in self._events.feed(piece) if data.strip()]
+            return self._heard(self._events.feed(piece))
         except OversizedError:
-            raise FailedError(_GARBLED) from None
+            raise FailedError(_GARBLED, passing=True) from None
 
     def end(self) -> list[Heard]:
         """Return what the end of the bytes ends.
@@ -76,10 +80,15 @@ class Completion:
         :raises FailedError: As `feed` does.
         """
         if self._events is not None:
-            return [_heard(data) for data in self._events.end() if data.strip()]
-        if not self._document.strip():
-            return []
-        return [_heard(bytes(self._document).removeprefix(_BOM))]
+            return self._heard(self._events.end())
+        return self._heard([bytes(self._document).removeprefix(_BOM)])
+
+    def _heard(self, events: list[bytes]) -> list[Heard]:
+        found = [_heard(data) for data in events if data.strip()]
+        self._characters -= sum(len(heard.text) for heard in found)
+        if self._characters < 0:
+            raise FailedError(_TOO_MUCH)
+        return found
 
 
 def _heard(data: bytes) -> Heard:
@@ -104,7 +113,7 @@ def _heard(data: bytes) -> Heard:
 
 
 def _choice(choice: dict[str, Any]) -> tuple[str, str]:
-    said = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), {})
+    said: dict[str, Any] = next((choice[it] for it in ("delta", "message") if isinstance(choice.get(it), dict)), {})
     finish = choice.get("finish_reason")
     return _text(said.get("content")), finish if isinstance(finish, str) else ""
 

@@ -20,20 +20,21 @@ class Thoughts:
         """Return what of the text, and of what was held back before it, belongs to the answer."""
         if self._is_saying:
             return text
-        self._held = (self._held + text).lstrip()
-        if not self._is_thinking and self._held.startswith(_BEGIN):
-            self._is_thinking = True
-        if self._is_thinking:
-            _, found, after = self._held.partition(_END)
-            if not found:
-                self._held = self._held[-len(_END) :]
+        self._held += text
+        while not self._is_saying:
+            if self._is_thinking:
+                _, found, after = self._held.partition(_END)
+                if not found:
+                    self._held = self._held[-len(_END) :]
+                    return ""
+                self._is_thinking, self._held = False, after
+            self._held = self._held.lstrip()
+            if self._held.startswith(_BEGIN):
+                self._is_thinking, self._held = True, self._held[len(_BEGIN) :]
+            elif _BEGIN.startswith(self._held):
                 return ""
-            self._is_thinking, self._held = False, after.lstrip()
-        elif _BEGIN.startswith(self._held):
-            return ""
-        if not self._held:
-            return ""
-        self._is_saying = True
+            else:
+                self._is_saying = True
         return self._held
 
     def rest(self) -> str:

@@ -33,6 +33,7 @@ _ONE = {
     "letters": "letter",
     "facts": "fact",
     "conversations": "conversation",
+    "contexts": "context",
 }
 """What is removed, where it is one."""
 

@@ -80,8 +80,16 @@ class ContextStore(ABC):
         """
 
     @abstractmethod
-    def erase(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:
-        """Remove for good everything of these persons and conversations, in no byte of the file; return how much."""
+    def held(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:
+        """Return how many contexts and turns there are of these persons and conversations."""
+
+    @abstractmethod
+    def erase(self, realm: str, persons: Collection[str], conversations: Collection[str], ids: Collection[str]) -> int:
+        """Remove for good everything of these persons and conversations, in no byte of the file; return how much.
+
+        :arg ids: Further contexts that go.
+        :returns: How many contexts and turns went.
+        """
 
     @abstractmethod
     def mentions(self, texts: Collection[str]) -> list[str]:

@@ -23,7 +23,7 @@ from stores.rows.postgres_session import Session
 
 
 class PostgresProfileReader(PostgresRowReader, ProfileReader):
-    """The reader. Threads may share it; they take turns. Arguments as those of `PostgresRowReader`."""
+    """The reader. Threads may share it. Arguments as those of `PostgresRowReader`."""
 
     @override
     def profile(self, person: str) -> Profile | None:

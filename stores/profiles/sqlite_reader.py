@@ -22,7 +22,7 @@ from stores.rows.sqlite_schema import COLUMNS, Layout, find
 
 
 class SqliteProfileReader(SqliteRowReader, ProfileReader):
-    """The reader. Threads may share it; they take turns, but for `sql`.
+    """The reader. Threads may share it, and do not wait for each other.
 
     :arg path: The database; an absent one is empty.
     """

@@ -1,54 +1,59 @@
 """The read side of live tables in PostgreSQL: each call is one read-only transaction over one snapshot.
 
-The session is opened at the first call, and anew in a forked process or when it has been lost. A store that has not
-been made is empty; a server that cannot be reached is an error.
+Within a cut all calls are the same transaction. See `postgres_snapshot` for the sessions.
 """
 
 from __future__ import annotations
 
-import os
-import threading
+import copy
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from decimal import Decimal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.adapt import Buffer, Loader
 from psycopg.sql import SQL, Identifier, Literal
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from events.errors import RejectedError
 from events.log import Applied
 from stores.rows.base import APPLIED, HELD, LIVE, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
-from stores.rows.postgres_image import json_of, stored_row, whole
+from stores.rows.postgres_image import stored_row
 from stores.rows.postgres_schema import row_table
 from stores.rows.postgres_select import select_query
-from stores.rows.postgres_session import Session, connect, failure, reason_of
+from stores.rows.postgres_session import Session, reason_of
+from stores.rows.postgres_snapshot import BEGIN, PostgresCut, PostgresSnapshots
 from stores.rows.postgres_statement import SURROUNDINGS, check_plan, checked_statement, surroundings
 from stores.rows.postgres_store import live_tables, read_facts
 
 T = TypeVar("T")
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _FOLDINGS = "pg_c_utf8", "und-x-icu", "C.utf8", "C.UTF-8", "en_US.utf8", "C"
 """Collations that know the lower-case letters of all scripts, most exact first; the last one knows only ASCII."""
 _ROWS_AT_ONCE = 500
 
 
 class PostgresRowReader(RowReader):
-    """The reader. Threads may share it; they take turns.
+    """The reader. Threads may share it, and do not wait for each other as long as there are sessions.
 
     :arg dsn: Connection string, best of a role that may only read: see `postgres_statement`.
     :arg schema: Schema of the store.
     """
 
     def __init__(self, dsn: str, schema: str) -> None:
-        self._dsn = dsn
         self._schema = schema
-        self._turn = threading.Lock()
-        self._db: Session | None = None
-        self._process = 0
+        self._view: PostgresSnapshots | PostgresCut = PostgresSnapshots(dsn)
+
+    @override
+    @contextmanager
+    def cut(self) -> Iterator[Self]:
+        """Hold on to one commit, which may rest for 30 s between two reads at most; see `RowReader.cut`.
+
+        :raises StoreError: By the reader in the block, when it is asked after that time or after the block.
+        """
+        with self._view.cut() as cut:
+            reader = copy.copy(self)
+            reader._view = cut
+            yield reader
 
     @override
     def select(self, query: RowQuery) -> list[StoredRow]:
@@ -93,6 +98,9 @@ class PostgresRowReader(RowReader):
 
     @override
     def sql(self, statement: str, *, rows: int, seconds: float) -> SqlAnswer:
+        if isinstance(self._view, PostgresCut):
+            detail = "a cut runs no statements"
+            raise RejectedError(detail, "give them to the reader that the cut is of")
         deadline = time.monotonic() + seconds
 
         def run(db: Session) -> SqlAnswer:
@@ -112,10 +120,7 @@ class PostgresRowReader(RowReader):
 
     @override
     def close(self) -> None:
-        with self._turn:
-            if self._db is not None and self._process == os.getpid():
-                self._db.close()
-            self._db = None
+        self._view.close()
 
     def _answer(self, db: Session, statement: str, rows: int, deadline: float) -> SqlAnswer:
         around = surroundings(db.execute(SURROUNDINGS, {"schema": self._schema}).fetchone())
@@ -142,7 +147,7 @@ class PostgresRowReader(RowReader):
         """Return the live tables after a statement has failed."""
         with suppress(psycopg.Error):
             db.execute("ROLLBACK")
-            db.execute(_BEGIN)
+            db.execute(BEGIN)
             return list(live_tables(db, self._schema))
         return []
 
@@ -154,56 +159,7 @@ class PostgresRowReader(RowReader):
         return Identifier("pg_catalog", name)
 
     def _read(self, run: Callable[[Session], T], empty: T) -> T:
-        """Return what `run` finds within one transaction, `empty` where there is no store or table (yet)."""
-        with self._turn:
-            try:
-                try:
-                    return self._once(run)
-                except psycopg.Error:
-                    db = self._db
-                    if db is None or not db.closed:
-                        raise
-                # The session was lost since the last call: PostgreSQL was restarted, or closes idle ones.
-                return self._once(run)
-            except psycopg.errors.UndefinedTable:
-                return empty
-            except psycopg.Error as error:
-                raise failure(error, self._db) from None
-
-    def _once(self, run: Callable[[Session], T]) -> T:
-        db = self._session()
-        db.execute(_BEGIN)
-        try:
-            return run(db)
-        finally:
-            with suppress(psycopg.Error):
-                db.execute("ROLLBACK")
-
-    def _session(self) -> Session:
-        if self._db is None or self._db.closed or self._process != os.getpid():
-            self._db, self._process = connect(self._dsn), os.getpid()
-            # A setting that the tokens of statements depend on.
-            self._db.execute("SET standard_conforming_strings = on")
-            self._db.adapters.register_loader("numeric", _Number)
-            self._db.adapters.register_loader("jsonb", _Json)
-        return self._db
-
-
-class _Number(Loader):
-    """Reads `numeric`: whole numbers as int, others as Decimal."""
-
-    @override
-    def load(self, data: Buffer) -> int | Decimal:
-        text = bytes(data).decode()
-        return whole(text) if text.lstrip("-").isdecimal() else Decimal(text)
-
-
-class _Json(Loader):
-    """Reads `jsonb`, with its numbers to the last digit."""
-
-    @override
-    def load(self, data: Buffer) -> Any:
-        return json_of(bytes(data).decode())
+        return self._view.read(run, empty)
 
 
 def _limit(db: Session, deadline: float) -> None:

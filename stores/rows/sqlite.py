@@ -20,7 +20,7 @@ from events.clock import Clock
 from stores.lock import WriterLock
 from stores.rows import sqlite_schema as schema
 from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
-from stores.rows.sqlite_file import explained, open_for_writing
+from stores.rows.sqlite_file import WriteAheadLog, explained, open_for_writing
 from stores.rows.sqlite_row import KNOWN, known_row, stored_row, values
 
 _ROW = ", ".join(schema.COLUMNS)
@@ -44,6 +44,7 @@ class SqliteRows(RowWriter):
         )
         try:
             self._db = open_for_writing(path, identity, clock(), self.layout)
+            self._log = WriteAheadLog(self._db, path)
             self._tables = self._made()
         except BaseException:
             self._lock.close()
@@ -59,6 +60,7 @@ class SqliteRows(RowWriter):
             yield
             with explained(self._path):
                 self._db.execute("COMMIT")
+                self._log.committed()
         except BaseException:
             if self._db.in_transaction:  # a full disk has rolled back by itself
                 self._db.execute("ROLLBACK")

@@ -5,9 +5,10 @@ A lock beside the file makes the writer the only one, over all processes, for as
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ from stores.rows.sqlite_schema import ROWS, Layout
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 8192
 """Pages of the write-ahead log at which they go into the database: 32 MB, so that a busy page is moved but once."""
+_LOG_BYTES = 4 * _CHECKPOINT_PAGES * 4096
+"""Size of the write-ahead log from which on the writer waits for readers, so that it can begin anew."""
+_CHECKPOINT_MILLIS = 500
 
 
 @contextmanager
@@ -96,3 +100,37 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open the store read-only; it must be there."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+class WriteAheadLog:
+    """Keeps the write-ahead log from growing while readers come one after another.
+
+    SQLite begins it anew only at a moment in which nobody reads what is in it. With many readers that never comes by
+    itself: measured, it grew by as much as was written. So from a certain size on the writer waits for those that read
+    an older commit; they are through in milliseconds, and new ones do not keep it.
+
+    :arg db: The writer's connection.
+    :arg path: The database.
+    :arg most: That size, in bytes.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, most: int = _LOG_BYTES) -> None:
+        self._db = db
+        self._path = f"{path}-wal"
+        self._most = self._limit = most
+
+    def committed(self) -> None:
+        """Begin it anew if it has become large. What a reader keeps for long, or an error, is left for later."""
+        with suppress(FileNotFoundError, sqlite3.Error):
+            if (size := os.stat(self._path).st_size) >= self._limit:
+                self._limit = size + self._most
+                if self._begin_anew():
+                    self._limit = self._most
+
+    def _begin_anew(self) -> bool:
+        self._db.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MILLIS}")
+        try:
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS * 1000)}")
+        return not busy

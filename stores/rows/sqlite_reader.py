@@ -1,19 +1,18 @@
 """The read side of live tables in SQLite: each call is one transaction, over the newest commit of whichever process.
 
-The file is opened at the first call, read-only, and anew in a forked process or when another one lies in its place.
+Within a cut all calls are the same transaction. See `sqlite_snapshot` for how many there are beside each other.
 """
 
 from __future__ import annotations
 
-import os
+import copy
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from events.errors import RejectedError
 from events.log import Applied
@@ -22,14 +21,15 @@ from stores.rows.base import APPLIED, RowQuery, RowReader, SqlAnswer, StoredRow,
 from stores.rows.sqlite import facts
 from stores.rows.sqlite_file import check, explained, open_for_reading
 from stores.rows.sqlite_row import stored_row
-from stores.rows.sqlite_select import register, select
+from stores.rows.sqlite_select import select
+from stores.rows.sqlite_snapshot import SqliteCut, SqliteSnapshots
 from stores.rows.sqlite_statement import answer
 
 T = TypeVar("T")
 
 
 class SqliteRowReader(RowReader):
-    """The reader. Threads may share it; they take turns, but for `sql`.
+    """The reader. Threads may share it, and do not wait for each other.
 
     :arg path: The database; an absent one is empty.
     """
@@ -38,14 +38,24 @@ class SqliteRowReader(RowReader):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self._opened: tuple[int, int, int] | None = None
+        self._view: SqliteSnapshots | SqliteCut = SqliteSnapshots(path, self.layout)
+
+    @override
+    @contextmanager
+    def cut(self) -> Iterator[Self]:
+        """Hold on to one commit, for `sqlite_snapshot.CUT_SECONDS` at most; see `RowReader.cut`.
+
+        :raises StoreError: By the reader in the block, when it is asked after that time or after the block.
+        """
+        with self._view.cut() as cut:
+            reader = copy.copy(self)
+            reader._view = cut
+            yield reader
 
     @override
     def select(self, query: RowQuery) -> list[StoredRow]:
         def run(db: sqlite3.Connection) -> list[StoredRow]:
-            if query.table not in _tables(db):
+            if not has_table(db, query.table):
                 return []
             return [stored_row(row) for row in db.execute(*select(query))]
 
@@ -79,7 +89,10 @@ class SqliteRowReader(RowReader):
 
     @override
     def sql(self, statement: str, *, rows: int, seconds: float) -> SqlAnswer:
-        # A connection of its own: others need not wait, and its bonds need not be taken off.
+        if isinstance(self._view, SqliteCut):
+            detail = "a cut runs no statements"
+            raise RejectedError(detail, "give them to the reader that the cut is of")
+        # A connection of its own: its bonds need not be taken off.
         with explained(self._path):
             db = open_for_reading(self._path) if self._path.exists() else sqlite3.connect(":memory:")
             with closing(db):
@@ -88,45 +101,17 @@ class SqliteRowReader(RowReader):
 
     @override
     def close(self) -> None:
-        with self._turn:
-            self._let_go()
+        self._view.close()
 
     def _read(self, run: Callable[[sqlite3.Connection], T], empty: T) -> T:
-        with self._turn, explained(self._path):
-            db = self._connection()
-            if db is None:
-                return empty
-            with _snapshot(db):
-                return run(db) if check(db, self._path, self.layout) else empty
+        with self._view.look() as db:
+            return empty if db is None else run(db)
 
-    def _connection(self) -> sqlite3.Connection | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._let_go()
-            return None
-        place = os.getpid(), status.st_dev, status.st_ino
-        if self._db is None or place != self._opened:
-            self._let_go()
-            self._db, self._opened = open_for_reading(self._path), place
-            register(self._db)
-        return self._db
 
-    def _let_go(self) -> None:
-        # What a fork has inherited is not to be touched: it belongs to the parent.
-        if self._db is not None and self._opened is not None and self._opened[0] == os.getpid():
-            self._db.close()
-        self._db = None
+def has_table(db: sqlite3.Connection, name: str) -> bool:
+    """Tell whether there is a live table of that name (yet)."""
+    return db.execute("SELECT 1 FROM headrace_tables WHERE name = ?", (name,)).fetchone() is not None
 
 
 def _tables(db: sqlite3.Connection) -> dict[str, int | None]:
     return dict(db.execute("SELECT name, newest FROM headrace_tables ORDER BY name").fetchall())
-
-
-@contextmanager
-def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        db.execute("ROLLBACK")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import sqlite3
 import sys
@@ -180,13 +181,17 @@ def test_nothing_is_kept_of_identifiers_that_are_not_carried_any_more(writer: Sq
     assert kept() == []
 
 
-def test_a_forked_reader_opens_the_store_for_itself(writer: SqliteProfiles, reader: SqliteProfileReader) -> None:
+def test_a_forked_reader_opens_the_store_for_itself(
+    writer: SqliteProfiles, reader: SqliteProfileReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_by: list[int] = []
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.register", lambda _: opened_by.append(os.getpid()))
     filled(writer)
     assert reader.person_of("p-1") == P
-    inherited = reader._db
+    assert opened_by == [os.getpid()]
 
     def read() -> None:
-        sys.exit(7 if reader.person_of("p-1") == P and reader._db is not inherited else 1)
+        sys.exit(7 if reader.person_of("p-1") == P and opened_by[1:] == [os.getpid()] else 1)
 
     process = multiprocessing.get_context("fork").Process(target=read)
     process.start()
@@ -199,14 +204,13 @@ def test_a_forked_reader_opens_the_store_for_itself(writer: SqliteProfiles, read
 
 
 def test_every_verb_looks_up_what_it_needs_by_an_index(
-    path: Path, writer: SqliteProfiles, reader: SqliteProfileReader
+    path: Path, writer: SqliteProfiles, reader: SqliteProfileReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statements: list[str] = []
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.register", lambda db: db.set_trace_callback(statements.append))
     writer._db.set_trace_callback(statements.append)
     filled(writer)
-    assert reader.member("a") is not None  # opens the file
-    assert reader._db is not None
-    reader._db.set_trace_callback(statements.append)
+    assert reader.member("a") is not None
     reader.profile(P)
     reader.members_of(P)
     for id_ in (P, own("b"), "p-1", "p-none"):

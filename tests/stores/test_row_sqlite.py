@@ -151,14 +151,18 @@ def test_a_killed_writer_leaves_a_whole_commit(path: Path, reader: SqliteRowRead
         writer.close()
 
 
-def test_a_forked_reader_opens_the_store_for_itself(writer: SqliteRows, reader: SqliteRowReader) -> None:
+def test_a_forked_reader_opens_the_store_for_itself(
+    writer: SqliteRows, reader: SqliteRowReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_by: list[int] = []
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.register", lambda _: opened_by.append(os.getpid()))
     writer.put("t", [row(1)])
     assert len(reader.select(RowQuery(table="t"))) == 1
-    inherited = reader._db
+    assert opened_by == [os.getpid()]
 
     def read() -> None:
         found = len(reader.select(RowQuery(table="t")))
-        sys.exit(7 if found == 1 and reader._db is not inherited else 1)
+        sys.exit(7 if found == 1 and opened_by[1:] == [os.getpid()] else 1)
 
     process = multiprocessing.get_context("fork").Process(target=read)
     process.start()
@@ -185,7 +189,7 @@ def test_a_query_uses_the_index_of_its_column(
     writer.put("t", [row(number, gate=f"A{number}", seats=number) for number in range(50)])
     writer.expose(LiveTable("t", {}, indexes=("gate", "seats")))
     statements: list[str] = []
-    monkeypatch.setattr("stores.rows.sqlite_reader.register", _traced(statements))
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.register", _traced(statements))
     for condition, index in ((Condition("gate", "=", "A7"), "by 0"), (Condition("seats", "=", 49), "by 1")):
         assert len(reader.select(RowQuery(table="t", where=(condition,)))) == 1
         assert f"row_t {index}" in _explained(path, statements[-1])

@@ -1,0 +1,169 @@
+"""Reads what belongs into one context from the cuts of its stores; what cannot be read is noted and left out.
+
+Nothing of a person is read but of the one that the caller asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from events.errors import HeadraceError, StoreError
+from events.profiles import Profile
+from serving.access.caller import Caller
+from serving.context import chunks
+from serving.context.candidate import Candidate
+from serving.context.cuts import KNOWLEDGE, NAMES, PROFILES, TABLES, Cuts, Streams, unreadable
+from serving.context.lags import StoreLag
+from serving.context.persons import tell
+from serving.context.request import ContextRequest
+from serving.context.rows import RowFinder
+from serving.context.turns import LAKE, Conversation, given, known, told
+from serving.freshness import StaleError
+from serving.lookups import anything
+from serving.profiles import Profiles
+from stores.contexts.base import ContextStore
+from stores.lake.turns import SaidTurns, read_turns
+from stores.log.base import Log
+from stores.settings import Settings
+
+T = TypeVar("T")
+
+
+class Sources(NamedTuple):
+    """What contexts are read from, beside the cuts.
+
+    :arg profiles: None where no tables of persons are configured.
+    :arg contexts: Has the conversations that were answered here.
+    """
+
+    settings: Settings
+    log: Log
+    streams: Streams
+    profiles: Profiles | None
+    contexts: ContextStore
+    finder: RowFinder
+
+
+class Gathering:
+    """The reads of one context.
+
+    :arg caller: With the audiences that the request is for.
+    """
+
+    def __init__(self, sources: Sources, cuts: Cuts, caller: Caller, request: ContextRequest) -> None:
+        self._from = sources
+        self._settings = sources.settings
+        self._cuts = cuts
+        self._request = request
+        self.caller = caller
+        self.lags = dict(cuts.lags)
+        self.notes = [f"the {NAMES[flow]} cannot be read at present" for flow in cuts.unread]
+        self.notes += [f"the {NAMES[flow]} hold nothing yet" for flow, lag in cuts.lags.items() if not lag.applied]
+        self._profile = self._tried(PROFILES, self._person, None)
+        if self._profile is not None:
+            self.caller = msgspec.structs.replace(caller, person=self._profile.person)
+
+    def turns(self) -> list[Candidate]:
+        """Return the conversation so far.
+
+        :raises ForbiddenError: When it is somebody else's.
+        """
+        request, most, now = self._request, self._settings.serving.context.turns, self._cuts.now
+        if request.history is not None:
+            return given(request.history, self.caller, request.conversation, most, now)
+        if not request.conversation:
+            return []
+        path = self._settings.conversations_path
+        lake = self._tried(LAKE, lambda: read_turns(path, request.conversation), None)
+        if lake is not None:
+            self.lags[LAKE] = StoreLag(LAKE, lake.applied, self._from.streams.of(LAKE), now)
+        found = self._tried(LAKE, lambda: self._conversation(lake, most), None)
+        applied_at = max((mark.applied_at for mark in lake.applied), default=0) if lake is not None else 0
+        return [] if found is None else told(found, applied_at)
+
+    def person(self) -> list[Candidate]:
+        """Return who asks, and what is open of them."""
+        profile, profiles = self._profile, self._from.profiles
+        if profile is None or profiles is None:
+            return []
+        return tell(profile, self._settings, profiles.name_of, self._cuts.now)
+
+    def rows(self) -> list[Candidate]:
+        """Return the rows of live tables that the question, or the profile, names."""
+        tables = self._cuts.readers.tables
+        if tables is None:
+            return []
+        nothing: tuple[list[Candidate], list[str]] = ([], [])
+        found, notes = self._tried(
+            TABLES,
+            lambda: self._from.finder.find(
+                self._request.question,
+                tables=tables,
+                profile=self._profile,
+                caller=self.caller,
+                only=self._request.tables,
+                now=self._cuts.now,
+            ),
+            nothing,
+        )
+        self.notes += notes
+        return found
+
+    def chunks(self, vector: list[float] | None, most: int) -> list[Candidate]:
+        """Return the pieces of documents.
+
+        :arg vector: Of the question; None if it could not be made.
+        :arg most: So many at most.
+        """
+        documents, audiences = self._cuts.readers.documents, self.caller.audiences
+        if documents is None:
+            return []
+        if vector is None:
+            self.notes.append("documents were searched by words alone: the question could not be embedded")
+        question = self._request.question
+        return self._tried(KNOWLEDGE, lambda: chunks.find(question, vector, documents, audiences, most), [])
+
+    def _person(self) -> Profile | None:
+        """Return the profile of the caller's person: aliases lead to it, other realms do not."""
+        person, reader = self.caller.person, self._cuts.readers.profiles
+        if not person or reader is None:
+            return None
+        now = reader.person_of(person)
+        profile = None if now is None else reader.profile(now)
+        if profile is None or self.caller.realm not in {"", profile.realm}:
+            self.notes.append("the person is not known")
+            return None
+        return profile
+
+    def _conversation(self, lake: SaidTurns | None, most: int) -> Conversation:
+        request = self._request
+        return known(
+            self._from.contexts, lake, self.caller, request.conversation, most=most, persons_of=self._persons_of
+        )
+
+    def _persons_of(self, text: str) -> frozenset[str]:
+        """Return the persons that a text leads to by which an application has named one."""
+        reader, of = self._cuts.readers.profiles, self._settings.profiles
+        if reader is None:
+            return frozenset()
+        profiles = Profiles(self._settings, reader, self._from.log, lambda: self._cuts.now)
+        try:
+            leads = profiles.look_up(anything(text, of, self.caller.realm))
+        except StoreError:
+            raise
+        except HeadraceError:  # it names nobody
+            return frozenset()
+        return frozenset(person for lead in leads for person in lead.persons)
+
+    def _tried(self, flow: str, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except StoreError as error:
+            note = unreadable(flow, error)
+            if self._request.demand is not None and flow in NAMES:
+                raise StaleError(note, error.hint, None) from error
+            self.notes.append(note)
+            return otherwise

@@ -1,0 +1,38 @@
+// Values of rows and profiles, written for people.
+
+const number = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
+const count = new Intl.NumberFormat("en-GB");
+
+/** Any plain value as text; what is not there is `unknown`. */
+export function written(value) {
+  if (value === null || value === undefined || value === "") return "unknown";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map(written).join(", ");
+  if (typeof value === "object") {
+    if ("value" in value) return written(value.value);
+    return Object.entries(value).map(([name, one]) => `${called(name)}: ${written(one)}`).join("; ");
+  }
+  return String(value);
+}
+
+/** A column's or a KPI's name as words. */
+export function called(name) {
+  return name.replaceAll("_", " ");
+}
+
+/** A count with thousands apart. */
+export function counted(value) {
+  return value === null || value === undefined ? "–" : count.format(value);
+}
+
+/** A KPI's value as its newest one is written: shares in percent. */
+export function measured(value, kpi) {
+  if (value === null || value === undefined) return "–";
+  if (kpi.aggregate === "share" && !kpi.unit) return `${(value * 100).toFixed(1)} %`;
+  return `${Math.abs(value) >= 1000 ? count.format(Math.round(value)) : number.format(value)} ${kpi.unit ?? ""}`.trim();
+}
+
+/** `1 item`, `2 items`. */
+export function some(n, one, many = `${one}s`) {
+  return `${counted(n)} ${n === 1 ? one : many}`;
+}

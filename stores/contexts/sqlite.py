@@ -1,0 +1,310 @@
+"""Kept contexts in one SQLite file, which any number of processes and threads read and write.
+
+A body comes back byte for byte; it lies there compressed. A commit outlives the process at once, and what is erased is
+in no byte of the file and its write-ahead log once `erase` has returned.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from typing_extensions import override
+
+from events.errors import StoreError
+from events.feedback import SPEAKING, Turn
+from stores.contexts.base import ContextStore, Holder, KeptContext
+from stores.contexts.sqlite_file import LAYOUT, explained, open_contexts
+from stores.pool import Pool
+
+_MOST, _SPARE, _WAIT_SECONDS = 32, 8, 30.0
+_LEVEL = 3
+"""Of zlib: a third of the time of the default, a tenth more bytes."""
+_AT_ONCE = 1000
+"""What one call of `prune` lets go of at most, of each kind: it holds up who keeps meanwhile."""
+_READ_AT_ONCE = 200
+
+_encode = msgspec.json.Encoder().encode
+_turn = msgspec.json.Decoder(Turn).decode
+_labels = msgspec.json.Decoder(tuple[str, ...]).decode
+
+_CONTEXT = "id, conversation, realm, person, audiences, key, at, body"
+_KEEP = f"INSERT OR IGNORE INTO contexts ({_CONTEXT}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # our own names
+_ADD = (
+    "INSERT OR IGNORE INTO turns (conversation, time, speaking, id, person, size, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_TOUCH = "UPDATE holders SET touched = max(ifnull(touched, ?1), ?1) WHERE conversation = ?2"
+_TURNS = """SELECT value FROM turns WHERE conversation = ? ORDER BY time DESC, speaking DESC, id DESC LIMIT ?"""
+
+# Persons are theirs by their own word, conversations as a whole: whatever else was said or shown in them.
+_CONVERSATIONS = """CREATE TEMP TABLE theirs AS SELECT value AS conversation FROM json_each(:conversations)
+    UNION SELECT conversation FROM holders WHERE realm = :realm AND person <> '' AND person IN persons
+    UNION SELECT conversation FROM contexts WHERE realm = :realm AND person <> '' AND person IN persons
+    UNION SELECT conversation FROM turns WHERE person <> '' AND person IN persons"""
+_THEIR_CONTEXTS = """FROM contexts WHERE (realm = :realm AND person <> '' AND person IN persons)
+    OR (conversation <> '' AND conversation IN theirs) OR id IN (SELECT value FROM json_each(:ids))"""
+_THEIR_TURNS = "FROM turns WHERE conversation IN theirs OR (person <> '' AND person IN persons)"
+
+_OLDEST = """SELECT kind, number, size FROM (
+    SELECT * FROM (SELECT 0 AS kind, number, at AS time, size FROM contexts ORDER BY at LIMIT :most)
+    UNION ALL
+    SELECT * FROM (SELECT 1 AS kind, number, time, size FROM turns ORDER BY time LIMIT :most)
+    ) ORDER BY time, kind, number LIMIT :most"""
+
+
+class SqliteContexts(ContextStore):
+    """The store.
+
+    :arg path: The file; made when something is to be kept first, an absent one is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pool = Pool(
+            f"{path}", self._open, _rested, sqlite3.Connection.close, most=_MOST, spare=_SPARE, seconds=_WAIT_SECONDS
+        )
+
+    @override
+    def keep(self, context: KeptContext) -> None:
+        body = zlib.compress(context.body, _LEVEL)
+        audiences = _encode(context.audiences).decode()
+        owner = context.realm, context.person, audiences, context.key
+        with self._writing() as db:
+            row = (context.id, context.conversation, *owner, context.at, body, len(body))
+            if db.execute(_KEEP, row).rowcount and context.conversation:
+                db.execute(_TOUCH, (context.at, context.conversation))
+
+    @override
+    def get(self, id_: str) -> KeptContext | None:
+        found = self._contexts("id = ?", (id_,))
+        return found[0] if found else None
+
+    @override
+    def of_conversation(self, conversation: str, limit: int) -> list[KeptContext]:
+        chosen = "conversation = ? AND conversation <> '' ORDER BY at DESC, number DESC LIMIT ?"
+        return self._contexts(chosen, (conversation, limit))
+
+    @override
+    def claim(self, conversation: str, holder: Holder) -> Holder:
+        found = self.holder(conversation)
+        if found is None:
+            row = (conversation, holder.realm, holder.person, holder.key)
+            with self._writing() as db:
+                db.execute("INSERT OR IGNORE INTO holders VALUES (?, ?, ?, ?, NULL)", row)
+                found = _holder(db, conversation)
+        return found or holder
+
+    @override
+    def holder(self, conversation: str) -> Holder | None:
+        with self._reading() as db:
+            return None if db is None else _holder(db, conversation)
+
+    @override
+    def add_turns(self, turns: Sequence[Turn]) -> None:
+        if not turns:
+            return
+        with explained(self._path):
+            values = [_encode(turn) for turn in turns]
+        with self._writing() as db:
+            for turn, value in zip(turns, values, strict=True):
+                place = turn.conversation, turn.time, SPEAKING[turn.role], turn.id
+                db.execute(_ADD, (*place, turn.person, len(value), value))
+                db.execute(_TOUCH, (turn.time, turn.conversation))
+
+    @override
+    def turns(self, conversation: str, limit: int) -> list[Turn]:
+        with self._reading() as db:
+            rows = [] if db is None else db.execute(_TURNS, (conversation, limit)).fetchall()
+        return [_turn(value) for (value,) in reversed(rows)]
+
+    @override
+    def prune(self, before: int, most_bytes: int) -> int:
+        """Let go of what is too old or too much, at most 1,000 contexts and 1,000 turns a call.
+
+        Who a conversation belongs to is remembered until nothing of it is left and `before` is past its last.
+        """
+        if not self._path.exists():
+            return 0
+        with self._writing() as db:
+            gone = [*_old(db, "contexts", "at", before)], [*_old(db, "turns", "time", before)]
+            if not any(gone):
+                gone = _too_much(db, most_bytes)
+            for table, numbers in zip(("contexts", "turns"), gone, strict=True):
+                db.executemany(f"DELETE FROM {table} WHERE number = ?", [(number,) for number in numbers])  # noqa: S608  # our own names
+            db.execute(
+                """DELETE FROM holders WHERE conversation IN (
+                    SELECT conversation FROM holders WHERE touched < ?1
+                        AND NOT EXISTS (SELECT 1 FROM contexts WHERE contexts.conversation = holders.conversation
+                            AND contexts.conversation <> '')
+                        AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation = holders.conversation)
+                    LIMIT ?2)""",
+                (before, _AT_ONCE),
+            )
+        return len(gone[0])
+
+    @override
+    def held(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:
+        with self._reading() as db:
+            if db is None:
+                return 0
+            with _theirs(db, realm, persons, conversations) as values:
+                return sum(_count(db, what, values) for what in (_THEIR_CONTEXTS, _THEIR_TURNS))
+
+    @override
+    def erase(self, realm: str, persons: Collection[str], conversations: Collection[str], ids: Collection[str]) -> int:
+        if not self._path.exists():
+            return 0
+        with self._lent() as db:
+            with _transaction(db), _theirs(db, realm, persons, conversations, ids) as values:
+                gone = sum(db.execute(f"DELETE {what}", values).rowcount for what in (_THEIR_CONTEXTS, _THEIR_TURNS))
+                db.execute("DELETE FROM holders WHERE conversation IN theirs")
+            # Pages as they were before are still in the write-ahead log.
+            busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            detail = f"what was erased from the {LAYOUT.name} {self._path} is still in its write-ahead log"
+            raise StoreError(detail, "somebody has been reading it all the time: erase again")
+        return gone
+
+    @override
+    def mentions(self, texts: Collection[str]) -> list[str]:
+        needles = {needle for text in texts if text for needle in _needles(text)}
+        found, after = [], -1
+        while needles:
+            with self._reading() as db:
+                query = "SELECT number, id, body FROM contexts WHERE number > ? ORDER BY number LIMIT ?"
+                rows = [] if db is None else db.execute(query, (after, _READ_AT_ONCE)).fetchall()
+            if not rows:
+                break
+            for number, id_, packed in rows:
+                after = number
+                body = self._unpacked(packed)
+                if any(needle in body for needle in needles):
+                    found.append(id_)
+        return found
+
+    @override
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _contexts(self, chosen: str, values: tuple[str | int, ...]) -> list[KeptContext]:
+        with self._reading() as db:
+            query = f"SELECT {_CONTEXT} FROM contexts WHERE {chosen}"  # noqa: S608  # our own names
+            rows = [] if db is None else db.execute(query, values).fetchall()
+        return [
+            KeptContext(id_, conversation, realm, person, _labels(audiences), key, at, self._unpacked(body))
+            for id_, conversation, realm, person, audiences, key, at, body in rows
+        ]
+
+    def _unpacked(self, body: bytes) -> bytes:
+        try:
+            return zlib.decompress(body)
+        except zlib.error as error:
+            detail = f"a context in {self._path} is damaged: {error}"
+            raise StoreError(detail, "the disk or the file is damaged: restore it") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """Give a connection for one query; None where there is no file."""
+        if not self._path.exists():
+            with explained(self._path):
+                yield None
+            return
+        with self._lent() as db:
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lent() as db, _transaction(db):
+            yield db
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        with explained(self._path):
+            try:
+                status = self._path.stat()
+                place = status.st_dev, status.st_ino
+            except FileNotFoundError:
+                place = None
+            with self._pool.lent(place) as db:
+                yield db
+
+    def _open(self) -> sqlite3.Connection:
+        return open_contexts(self._path)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # a full disk has rolled back by itself
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _theirs(
+    db: sqlite3.Connection,
+    realm: str,
+    persons: Collection[str],
+    conversations: Collection[str],
+    ids: Collection[str] = (),
+) -> Iterator[dict[str, str]]:
+    """Make tables of whose it is, for the block; return the values that the queries over them take."""
+    values = {"realm": realm, "conversations": _json(conversations), "ids": _json(ids)}
+    try:
+        db.execute("CREATE TEMP TABLE persons AS SELECT value AS person FROM json_each(?)", (_json(persons),))
+        db.execute(_CONVERSATIONS, values)
+        db.execute("DELETE FROM theirs WHERE conversation = ''")
+        yield values
+    finally:
+        db.execute("DROP TABLE IF EXISTS temp.theirs")
+        db.execute("DROP TABLE IF EXISTS temp.persons")
+
+
+def _count(db: sqlite3.Connection, what: str, values: dict[str, str]) -> int:
+    return int(db.execute(f"SELECT count(*) {what}", values).fetchone()[0])
+
+
+def _old(db: sqlite3.Connection, table: str, time: str, before: int) -> Iterator[int]:
+    query = f"SELECT number FROM {table} WHERE {time} < ? ORDER BY {time} LIMIT ?"  # noqa: S608  # our own names
+    return (number for (number,) in db.execute(query, (before, _AT_ONCE)).fetchall())
+
+
+def _too_much(db: sqlite3.Connection, most_bytes: int) -> tuple[list[int], list[int]]:
+    """Return the oldest contexts and turns without which at most `most_bytes` stay, as far as one call goes."""
+    [(size,)] = db.execute("SELECT (SELECT total(size) FROM contexts) + (SELECT total(size) FROM turns)")
+    over = size - most_bytes
+    gone: tuple[list[int], list[int]] = ([], [])
+    for kind, number, bytes_ in db.execute(_OLDEST, {"most": _AT_ONCE}) if over > 0 else ():
+        if over <= 0:
+            break
+        gone[kind].append(number)
+        over -= bytes_
+    return gone
+
+
+def _holder(db: sqlite3.Connection, conversation: str) -> Holder | None:
+    query = "SELECT realm, person, key FROM holders WHERE conversation = ?"
+    found = db.execute(query, (conversation,)).fetchone()
+    return None if found is None else Holder(*found)
+
+
+def _needles(text: str) -> tuple[bytes, bytes]:
+    """Return a text as it is, and as it stands within JSON."""
+    as_it_is = text.encode("utf-8", "replace")
+    return as_it_is, msgspec.json.encode(as_it_is.decode())[1:-1]
+
+
+def _rested(db: sqlite3.Connection) -> bool:
+    return not db.in_transaction
+
+
+def _json(values: Collection[str]) -> str:
+    return _encode(sorted(values)).decode()

@@ -1,0 +1,215 @@
+"""A change at the source reaches every interface: HTTP, the Model Context Protocol, a browser; each with a true age."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from events.clock import Clock, system_clock, to_iso
+from fixtures.customers_cases import INES
+from fixtures.demo_profiles import SECOND, Desk
+from fixtures.demo_tables import FLIGHT, STREAM, event, newest
+from serving.tables import LiveTables
+from stores.log.choose import open_log
+from tests.integration.everything import SOURCE, Up, up
+from tests.integration.live import wait_until
+
+ASK = f"What does flight {FLIGHT} cost, and is it on time?"
+PAGE = "policies/changes.md"
+QUESTION = "Can I change a Classic ticket and what is the change fee?"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Run everything for all tests of this module: each changes something else."""
+    with up(tmp_path_factory.mktemp("everything")) as running:
+        yield running
+
+
+@pytest.fixture
+def http(running: Up) -> Iterator[httpx.Client]:
+    with running.http() as client:
+        yield client
+
+
+def context(http: httpx.Client, question: str, token: str = "", **more: Any) -> dict[str, Any]:
+    headers = {"Headrace-Person": token} if token else {}
+    answer = http.post("/context", json={"question": question, **more}, headers=headers)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def token(http: httpx.Client, person: str) -> str:
+    answer = http.post("/tokens", json={"person": person})
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return str(answer.json()["token"])
+
+
+def by_tool(running: Up, name: str, arguments: dict[str, Any], person: str = "") -> Any:
+    """Call a tool with the protocol's own client; return what it says as structured data."""
+    from tests.serving.mcp.calling import call
+
+    return asyncio.run(call(f"{running.url}/mcp", running.key, person, name, arguments))
+
+
+def items(found: dict[str, Any], kind: str, title: str = "") -> list[dict[str, Any]]:
+    return [item for item in found["items"] if item["kind"] == kind and title in item["title"] + item["text"]]
+
+
+def is_true(item: dict[str, Any], happened: int, asked: int, clock: Clock = system_clock) -> None:
+    """Check an item's times against when its change was written down and when the context was asked for."""
+    assert item["as_of"] == to_iso(happened)
+    assert asked - happened <= item["age_ms"] <= clock() - happened
+    # The claim to be current never reaches beyond what was read: the change itself is older than the look at it.
+    assert item["lag_ms"] is not None
+    assert item["lag_ms"] <= item["age_ms"]
+    assert happened <= _millis(item["applied_at"]) <= clock()
+
+
+def _millis(text: str) -> int:
+    from datetime import datetime
+
+    return round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def test_a_fare_that_rises_is_in_the_next_context_of_every_interface(running: Up, http: httpx.Client) -> None:
+    tables = LiveTables.of(running.settings)
+    flight = newest(tables, "flights", f"number={FLIGHT}", "departs_at")
+    fare = newest(tables, "fares", f"flight_id={flight.key['id']}", "price")
+    was = (fare.row or {})["price"]
+    title = f"{was}"
+    assert items(context(http, ASK), "row", title)
+
+    record = event(fare, {"price": str(was + 35)})
+    open_log(running.settings).append(STREAM, [record])
+
+    def risen() -> list[dict[str, Any]]:
+        found = items(context(http, ASK, peek=True), "row")
+        return [item for item in found if any(value["column"] == "price" for value in item["superseded"])]
+
+    wait_until(risen, "the fare to rise")
+    asked = system_clock()
+    (item,) = risen()
+    assert float(item["data"]["price"]) == pytest.approx(float(was) + 35)
+    (value,) = [value for value in item["superseded"] if value["column"] == "price"]
+    assert (float(value["was"]), value["until"]) == (pytest.approx(float(was)), to_iso(record.event_time))
+    is_true(item, record.event_time, asked)
+    assert f"{was}" in item["text"]
+    assert "until" in item["text"]
+
+    told = by_tool(running, "query_table", {"table": "fares", "where": [f"id={fare.key['id']}"]})
+    assert float(told["rows"][0]["row"]["price"]) == pytest.approx(float(was) + 35)
+    assert "updated_by" not in told["rows"][0]["row"]
+    assert str(was + 35).rstrip("0") in str(by_tool(running, "get_context", {"question": ASK}))
+
+
+def test_a_cancelled_flight_is_cancelled_everywhere(running: Up, http: httpx.Client) -> None:
+    tables = LiveTables.of(running.settings)
+    flight = newest(tables, "flights", f"number={FLIGHT}", "departs_at")
+    record = event(flight, {"status": "cancelled"})
+    open_log(running.settings).append(STREAM, [record])
+
+    def cancelled() -> list[dict[str, Any]]:
+        found = items(context(http, ASK, peek=True), "row", FLIGHT)
+        return [item for item in found if item["data"].get("status") == "cancelled"]
+
+    wait_until(cancelled, "the flight to be cancelled")
+    asked = system_clock()
+    (item,) = [item for item in cancelled() if str(flight.key["id"]) in item["id"]]
+    is_true(item, record.event_time, asked)
+    rows = http.get("/tables/flights", params={"where": f"number={FLIGHT}", "order": "departs_at", "descending": True})
+    assert rows.json()["rows"][0]["row"]["status"] == "cancelled"
+    answer = http.post("/answer", json={"question": ASK, "stream": False}).json()
+    assert "cancelled" in answer["answer"]["text"]
+    assert answer["answer"]["citations"]
+
+
+def test_records_that_become_one_person_are_one_for_a_token_of_either(running: Up, http: httpx.Client) -> None:
+    desk = Desk.open(open_log(running.settings), system_clock)
+    desk.takes_in("Seat next to my child")
+    wait_until(lambda: http.post("/tokens", json={"person": SECOND}).status_code == httpx.codes.OK, "the new contact")
+    second, first = token(http, SECOND), token(http, INES)
+    me = {"Headrace-Person": second}
+    before = http.get("/profiles/me", headers=me).json()
+    known = http.get("/profiles/me", headers={"Headrace-Person": first}).json()
+    assert before["person"] != known["person"]
+    number = known["identifiers"]["loyalty"][0]
+
+    desk.notes(number)
+    wait_until(lambda: http.get("/profiles/me", headers=me).json().get("person") == known["person"], "one person")
+    found = context(http, "What is the matter with my ticket?", second)
+    assert found["person"] == known["person"]
+    assert items(found, "profile")
+    assert items(found, "activity", "Seat next to my child")
+    told = by_tool(running, "get_profile", {}, second)
+    assert SECOND in str(told)
+    assert INES in str(told)
+
+
+def test_an_edited_document_is_quoted_as_it_is_now(running: Up, http: httpx.Client) -> None:
+    path = running.documents / PAGE
+    text = path.read_text(encoding="utf-8")
+    assert text.count("| Classic | EUR 30 |") == 1
+    before = system_clock()
+    path.write_text(text.replace("| Classic | EUR 30 |", "| Classic | EUR 77 |"), encoding="utf-8")
+
+    def edited() -> list[dict[str, Any]]:
+        found = items(context(http, QUESTION, peek=True), "chunk", "EUR 77")
+        return [item for item in found if item["place"] == PAGE]
+
+    wait_until(edited, "the edited page")
+    (item,) = edited()
+    assert before <= _millis(item["as_of"]) <= system_clock()
+    assert item["source"] == SOURCE
+    assert not item["stale"]
+    told = by_tool(running, "search_knowledge", {"question": QUESTION})
+    assert "EUR 77" in str(told)
+
+
+def test_a_context_is_shown_again_byte_for_byte_after_many_changes(running: Up, http: httpx.Client) -> None:
+    answer = http.post("/context", json={"question": ASK})
+    tables, log = LiveTables.of(running.settings), open_log(running.settings)
+    fares = tables.rows("fares", limit=1000)
+    flight = newest(tables, "flights", f"number={FLIGHT}", "departs_at")
+    moving = next(row for row in fares if row.key["id"] == newest(
+        tables, "fares", f"flight_id={flight.key['id']}", "price").key["id"])  # fmt: skip
+    begin, records = moving.position[1], []
+    for number in range(10_000):
+        record = event(moving, {"seats_left": number % 90})
+        moved = record.value.replace(  # each a little further on in the source's log
+            f'"lsn":{begin + 1_000_000}'.encode(), f'"lsn":{begin + 1_000_001 + number}'.encode()
+        ) if record.value else b""  # fmt: skip
+        records.append(type(record)(STREAM, 0, 0, record.event_time, record.key, moved))
+    log.append(STREAM, records)
+    last = 9_999 % 90
+
+    def taken_in() -> bool:
+        row = http.get("/tables/fares", params={"where": f"id={moving.key['id']}"}).json()["rows"][0]
+        return bool(row["row"]["seats_left"] == last)
+
+    wait_until(taken_in, "ten thousand changes")
+    again = http.get(f"/contexts/{answer.json()['id']}")
+    assert again.content == answer.content
+    assert http.post("/context", json={"question": ASK}).json()["items"] != answer.json()["items"]
+
+
+def test_what_is_said_of_an_answer_becomes_a_kpi(running: Up, http: httpx.Client) -> None:
+    def rated() -> float:
+        found = http.get("/kpis/rated_share", params={"by": "application", "where": "application=travel-desk"})
+        if found.status_code != httpx.codes.OK:
+            return 0.0
+        return float(sum(value["count"] for series in found.json()["series"] for value in series["values"][-1:]))
+
+    given = http.post("/answer", json={"question": QUESTION, "stream": False}).json()["answer"]
+    started = time.monotonic()
+    said = {"conversation": given["conversation"], "turn": given["turn"], "rating": {"scale": "thumbs", "value": 1}}
+    answer = http.post("/feedback", json=said)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    wait_until(lambda: rated() > 0, "the rating to be counted")
+    assert time.monotonic() - started < 60

@@ -36,7 +36,7 @@ from operators.feedback.lateness import lateness
 from operators.feedback.windows import windows
 from stores.alerting.choose import open_alert_sinks
 from stores.dead_letters import DeadLetters
-from stores.feedback_settings import window_of
+from stores.kpi_settings import window_of
 from stores.kpis.intake import KpiIntake
 from stores.log.choose import open_log, open_own_log
 from stores.log.source import LogSource

@@ -17,7 +17,7 @@ from events.clock import Clock, system_clock, to_iso
 from events.errors import HeadraceError
 from events.kpis import FACT_KINDS
 from serving.freshness import Demand, await_fresh
-from stores.feedback_settings import KpiSettings, window_of
+from stores.kpi_settings import KpiSettings, window_of
 from stores.kpis.reader import Group, KpiReader, StoredAlert, StoredKpi, StoredValue
 from stores.kpis.schema import literal
 from stores.log.choose import open_log

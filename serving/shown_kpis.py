@@ -11,7 +11,7 @@ from typing import Any
 from events.clock import to_iso
 from serving.errors import ForbiddenError
 from serving.kpis import Kpis, Line, Series, alert_json
-from stores.feedback_settings import KpiSettings, window_of
+from stores.kpi_settings import KpiSettings, window_of
 from stores.kpis.reader import StoredValue
 from stores.settings import Settings
 

@@ -20,7 +20,8 @@ from pydantic_settings import (
 
 from events.errors import SettingsError
 from stores.export_settings import ExportSettings
-from stores.feedback_settings import FeedbackSettings, LakeSettings
+from stores.feedback_settings import FeedbackSettings
+from stores.lake_settings import LakeSettings
 from stores.profile_settings import ProfilesSettings
 from stores.sections import (
     ChangesSettings,

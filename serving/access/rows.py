@@ -95,9 +95,9 @@ class RowGate:
         :returns: None if the table's rows are nobody's in particular; an empty list if the person has none.
         """
         owner = self._owners.get(table)
-        if owner is None:
+        if owner is None and table in self._served:
             return None
-        if profile is None:
+        if owner is None or profile is None:
             return []
         found = self._carried(owner, profile) if isinstance(owner, _ByIdentifier) else self._referred(owner, profile)
         return list(islice(dict.fromkeys(found), MOST_CONDITIONS))

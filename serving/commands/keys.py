@@ -52,8 +52,7 @@ def create(
 
     Example: headrace keys create shop-assistant --scope context --scope feedback
 
-    Whoever holds a key with the scope tokens can see every person's data: it is for the part of the application that
-    knows who has signed in.
+    A key with the scope tokens opens every person's data: it is for the part that knows who has signed in.
     """
     from serving.access.keys import Keys, scopes_of
 

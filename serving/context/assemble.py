@@ -113,7 +113,8 @@ class Assembler:
         lags = Lags(gathering.lags, self._objectives)
         ready = []
         for candidate in candidates:
-            lag, stale = lags.of(candidate.store, candidate.source)
+            # A profile is made of all sources, and named after that of its newest value.
+            lag, stale = lags.of(candidate.store, candidate.source, whole=candidate.kind == "profile")
             ready.append(shown(candidate, lag, stale=stale))
         budget = self._wanted.budget_tokens if request.budget_tokens is None else request.budget_tokens
         packed = pack(ready, budget, self._tokenizer, now)

@@ -60,10 +60,13 @@ class Lags:
         self._stores = stores
         self._objectives = objectives
 
-    def of(self, store: str, source: str) -> tuple[int | None, bool]:
-        """Return of a source in a store how far (ms) it was behind, and whether that is too far or not known."""
+    def of(self, store: str, source: str, *, whole: bool = False) -> tuple[int | None, bool]:
+        """Return of a source in a store how far (ms) it was behind, and whether that is too far or not known.
+
+        :arg whole: Of the whole store instead: for what is made of several sources.
+        """
         if store == HERE:
             return 0, False
         found = self._stores.get(store)
-        lag = None if found is None else found.of(source)
+        lag = None if found is None else found.age if whole else found.of(source)
         return lag, lag is None or lag > self._objectives.of(source)

@@ -1,6 +1,6 @@
 // Alerts, and events that could not be processed.
 
-import { el, place, said } from "./dom.js";
+import { el, place, said, setText } from "./dom.js";
 import { Panel } from "./panel.js";
 import { ago, at, full, since } from "./times.js";
 import { called, counted } from "./values.js";
@@ -8,24 +8,30 @@ import { called, counted } from "./values.js";
 export function alerts() {
   const views = new Map();
   const list = el("ul", { class: "alerts" });
+  const past = el("ul", { class: "alerts" });
+  const summary = el("summary");
+  const ended = el("details", { class: "past", hidden: true }, summary, past);
   const empty = el("p", { class: "empty", text: "No alert has been raised." });
-  const panel = new Panel({ id: "alerts", title: "Alerts", every: 2500, path: () => "alerts?limit=50", show }, list, empty);
+  const panel = new Panel({ id: "alerts", title: "Alerts", every: 2500, path: () => "alerts?limit=50", show }, list, ended, empty);
   return panel;
 
   function show({ alerts: found }) {
     const standing = found.filter((alert) => alert.state !== "over");
     const over = found.filter((alert) => alert.state === "over");
-    const shown = [...standing, ...over].map((alert) => {
+    const view = (alert) => {
       const told = JSON.stringify(alert);
       const there = views.get(alert.id);
       if (there?.told === told) return there.node;
       const node = drawn(alert);
       views.set(alert.id, { told, node });
       return node;
-    });
-    place(list, shown);
-    empty.hidden = shown.length > 0;
-    panel.sum(shown.length ? (standing.length ? `${counted(standing.length)} standing` : "none stands") : "");
+    };
+    place(list, standing.map(view));
+    place(past, over.map(view));
+    ended.hidden = !over.length;
+    setText(summary, `${counted(over.length)} over`);
+    empty.hidden = found.length > 0;
+    panel.sum(found.length ? (standing.length ? `${counted(standing.length)} standing` : "none stands") : "");
   }
 }
 

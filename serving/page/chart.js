@@ -15,10 +15,12 @@ export function line(values, { height = 72, zero = true, label, about = "" }) {
   const y = (value) => height - PAD - ((value - low) / (high - low)) * (height - 2 * PAD);
   const strokes = [];
   const areas = [];
+  const dots = [];
   for (const [first, last] of runs(values)) {
     const points = values.slice(first, last + 1).map((value, n) => `${x(first + n).toFixed(1)} ${y(value).toFixed(1)}`);
     // A line from a point to itself is drawn as a dot by its round caps.
-    strokes.push(`M${points.join("L")}${first === last ? `L${points[0]}` : ""}`);
+    if (first === last) dots.push(`M${points[0]}L${points[0]}`);
+    else strokes.push(`M${points.join("L")}`);
     if (last > first) areas.push(`M${x(first).toFixed(1)} ${height}L${points.join("L")}L${x(last).toFixed(1)} ${height}Z`);
   }
   return svg(
@@ -28,6 +30,7 @@ export function line(values, { height = 72, zero = true, label, about = "" }) {
     about && svg("desc", { text: about }),
     svg("path", { class: "area", d: areas.join("") }),
     svg("path", { class: "stroke", d: strokes.join("") }),
+    svg("path", { class: "stroke dots", d: dots.join("") }),
     svg("line", { class: "cursor", y1: 0, y2: height, x1: -9, x2: -9 }),
   );
 }

@@ -30,7 +30,7 @@ export class ItemView {
     this.node = el(
       "li",
       { class: "item", tabindex: "-1", dataset: { testid: `item-${item.kind}`, kind: item.kind, id: item.id } },
-      el("div", { class: "item-head" }, this.number, this.title, el("span", { class: `kind ${item.kind}`, text: KINDS[item.kind] ?? item.kind })),
+      el("div", { class: "item-head" }, this.number, this.title, el("span", { class: "kind", text: KINDS[item.kind] ?? item.kind })),
       this.place,
       this.list,
       this.text,

@@ -19,7 +19,7 @@ export class Panel {
     this.trouble = el("p", { class: "trouble", role: "status", hidden: true, dataset: { testid: `trouble-${id}` } });
     this.node = el(
       "section",
-      { class: `panel ${id}`, "aria-labelledby": `${id}-title`, dataset: { testid: `panel-${id}` } },
+      { class: `panel panel-${id}`, "aria-labelledby": `${id}-title`, dataset: { testid: `panel-${id}` } },
       el("div", { class: "panel-head" }, el("h2", { id: `${id}-title`, text: title }), this.summary, ...tools),
       this.trouble,
       ...content,

@@ -25,7 +25,7 @@ export class ProfileView {
     this.head = el("p", { class: "faint" });
     this.body = el("div", { class: "profile-body", hidden: true });
     this.image = el("img", { alt: "", dataset: { testid: "graph" } });
-    this.graph = el("section", { class: "panel graph", "aria-labelledby": "graph-title", hidden: true },
+    this.graph = el("section", { class: "panel panel-graph", "aria-labelledby": "graph-title", hidden: true },
       el("div", { class: "panel-head" }, el("h2", { id: "graph-title", text: "Why these records are one person" })),
       el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Identity graph" }, this.image));
     this.node = el("section", { class: "profile", "aria-labelledby": "profile-title", dataset: { testid: "profile" } }, el("header", {}, this.name, this.head), this.hint, this.trouble, this.body, this.graph);
@@ -146,13 +146,13 @@ function collection(name, one) {
   const sums = Object.entries(one.sums ?? {}).map(([column, sum]) => `${called(column)} ${written(sum)} in all`);
   const seen = new Set();
   const activities = [...(one.open ?? []), ...(one.last ?? [])].filter((activity) => !seen.has(activity.record) && seen.add(activity.record));
-  const told = [`${counted(one.count)}, ${counted(one.open_count)} open`, one.latest ? `the latest of ${at(one.latest)}` : "", ...sums].filter(Boolean).join("; ");
+  const told = [one.count ? `${counted(one.count)}, ${counted(one.open_count)} open` : "none", one.latest ? `the latest of ${at(one.latest)}` : "", ...sums].filter(Boolean).join("; ");
   const columns = [...new Set(activities.flatMap((activity) => Object.keys(activity.row ?? {})))];
   if (!activities.length) return section(name, called(name), told);
   const rows = activities.map((activity) => el(
     "tr",
     { class: activity.open ? "open" : "closed", dataset: { testid: `activity-${name}` } },
-    el("th", { scope: "row" }, el("span", { class: `state ${activity.open ? "good" : "open"}`, text: activity.open ? "open" : "over" }), " ", el("time", { datetime: activity.at, title: full(activity.at), text: at(activity.at) })),
+    el("th", { scope: "row" }, el("span", { class: `state ${activity.open ? "good" : "open"}`, text: activity.open ? "open" : "over" }), el("time", { datetime: activity.at, title: full(activity.at), text: at(activity.at) })),
     ...columns.map((column) => said("td", written(activity.row?.[column]), { dataset: { label: called(column) } })),
     el("td", { dataset: { label: "From" } }, origin(activity)),
     el("td", { dataset: { label: "Age" } }, aged(activity.as_of)),
@@ -174,7 +174,7 @@ function identifiers(profile) {
 
 function section(name, title, told, ...content) {
   const id = `section-${name}`;
-  return el("section", { class: `panel ${name}`, "aria-labelledby": id }, el("div", { class: "panel-head" }, el("h2", { id, text: title.charAt(0).toUpperCase() + title.slice(1) }), said("p", told, { class: "faint summary" })), ...content);
+  return el("section", { class: "panel", "aria-labelledby": id }, el("div", { class: "panel-head" }, el("h2", { id, text: title.charAt(0).toUpperCase() + title.slice(1) }), said("p", told, { class: "faint summary" })), ...content);
 }
 
 function others(name, values) {

@@ -67,7 +67,7 @@ class SourceRow {
     const [state, words] = stateOf(source);
     this.state.className = `state ${state}`;
     setText(this.state, words);
-    setText(this.promise, source.objective_ms ? `at most ${span(source.objective_ms)}` : "");
+    setText(this.promise, source.objective_ms ? `at most ${span(source.objective_ms).replace(".0 ", " ")}` : "");
     since(this.lag, known(source.lag_ms) ? at - source.lag_ms : null, "not known");
     setText(this.backlog, known(source.backlog) ? (source.backlog === 0 ? "none" : counted(source.backlog)) : "–");
     this.#rate(source.rate);

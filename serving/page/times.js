@@ -2,7 +2,7 @@
 
 import { el, setText } from "./dom.js";
 
-const UNITS = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"]];
+const UNITS = [[86_400_000, "d"], [3_600_000, "h"]];
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const dayAndClock = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
@@ -20,11 +20,11 @@ export function now() {
   return Date.now() + ahead;
 }
 
-/** A span in its largest unit, with one decimal below ten: `0.4 s`, `14 min`, `3.1 d`. */
+/** A span in its largest unit: `0.4 s`, `14 s`, `3 min`, `2.5 h`, `31 d`. */
 export function span(ms) {
   const length = Math.max(0, ms);
-  for (const [size, unit] of UNITS) if (length >= size) return `${short(length / size)} ${unit}`;
-  return `${short(length / 1000)} s`;
+  for (const [size, unit] of UNITS) if (length >= size) return `${short(length / size).replace(".0", "")} ${unit}`;
+  return length >= 60_000 ? `${Math.floor(length / 60_000)} min` : `${short(length / 1000)} s`;
 }
 
 /** A short span: `340 ms`, else as `span`. */
@@ -80,5 +80,5 @@ function tell(node) {
 }
 
 function short(value) {
-  return value < 9.95 ? value.toFixed(1) : String(Math.round(value));
+  return value < 9.95 ? value.toFixed(1) : String(Math.floor(value));
 }

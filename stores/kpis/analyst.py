@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from events.errors import HeadraceError, RejectedError, SettingsError
 from events.kpis import FactChange, KpiValue
-from stores.feedback_settings import FeedbackSettings, KpiSettings, Window, window_of
+from stores.feedback_settings import FeedbackSettings
+from stores.kpi_settings import KpiSettings, Window, window_of
 from stores.kpis.conditions import predicate
 from stores.kpis.schema import arrow_schema, quoted
 from stores.kpis.statement import interrupted_at, one_reading, plain, reason_of

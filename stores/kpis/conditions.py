@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from events.errors import SettingsError
 from events.kpis import FIELDS
-from stores.feedback_settings import Scalar, Where
+from stores.kpi_settings import Scalar, Where
 from stores.kpis.schema import LABELS, literal
 
 _SIGNS = {"above": ">", "below": "<", "at_least": ">=", "at_most": "<="}

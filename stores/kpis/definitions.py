@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from events.clock import to_iso
 from events.kpis import FIELDS, KpiValue
-from stores.feedback_settings import FeedbackSettings, KpiSettings, window_of
+from stores.feedback_settings import FeedbackSettings
+from stores.kpi_settings import KpiSettings, window_of
 from stores.kpis.arrow import definitions_table, ids
 from stores.kpis.retention import newest_fact
 from stores.kpis.upsert import insert

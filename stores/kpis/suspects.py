@@ -17,7 +17,8 @@ import msgspec
 from events.alerts import Alert
 from events.clock import to_iso
 from events.kpis import FIELDS
-from stores.feedback_settings import FeedbackSettings, KpiSettings, Where, window_of
+from stores.feedback_settings import FeedbackSettings
+from stores.kpi_settings import KpiSettings, Where, window_of
 from stores.kpis.conditions import column_of, predicate
 from stores.kpis.schema import literal
 

@@ -24,10 +24,8 @@ from typing import Any
 import msgspec
 
 from events.changes import Change, Position, Row, Standing, supersedes
-from stores.rows.base import FORMER_VERSIONS, HELD, LIVE, Former, Gaps, Kept, RowId, Step, StoredRow, Version
+from stores.rows.base import FORMER_VERSIONS, HELD, LIVE, Former, Kept, RowId, Step, StoredRow, Version
 from stores.rows.join import Emptied, fill, join, standing_of
-
-_UNCHANGED = frozenset[str]()
 
 
 class Succession:
@@ -42,7 +40,7 @@ class Succession:
         versions = self._versions.get(id_)
         if old is not None and change.position and change.position == old.standing.position:
             if versions:
-                versions[-1] = msgspec.structs.replace(versions[-1], standing=new.standing)
+                versions[-1] = msgspec.structs.replace(versions[-1], standing=new.standing, gaps=new.gaps)
             return
         if old is None:
             version = Version(new.standing, new.state, new.gaps, time_of(change))
@@ -69,11 +67,16 @@ def time_of(change: Change) -> int | None:
 def difference(old: StoredRow, new: StoredRow) -> tuple[Row, tuple[str, ...]]:
     """Return what has changed, as it was before, and which columns were not there before."""
     before, after = image_of(old), image_of(new)
-    if not before or not after:
-        # Whoever goes back finds the state before: a row that was gone had no columns.
+    if old.state != LIVE or new.state != LIVE:
+        # Whoever goes back sees which of the two was gone, and so without columns.
         return before, ()
-    was = {column: value for column, value in before.items() if not _same(after.get(column, _ABSENT), value)}
-    if len(after) == len(before) and not any(column not in after for column in was):
+    get = after.get
+    was = {
+        column: value
+        for column, value in before.items()
+        if (now := get(column, _ABSENT)) != value or (type(now) is not type(value) and not _same(now, value))
+    }
+    if len(after) == len(before) and all(column in after for column in was):
         return was, ()
     return was, tuple(column for column in after if column not in before)
 
@@ -106,39 +109,34 @@ def rebuilt(kept: Kept) -> list[StoredRow]:
     return rows[::-1]
 
 
-def inserted(kept: Kept, change: Change, emptied: Emptied | None) -> Kept | None:
+def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> Kept | None:
     """Return what is kept of a row with a change that came late, or None if that changes nothing.
 
-    The row itself becomes what `join` makes of it.
+    :arg change: One that the row has no use for by itself, or that fills a gap of it: `join` says so.
+    :arg now: When it is taken in (ms since epoch).
+    :arg emptied: As for `join`.
     """
     standing = standing_of(change)
     if emptied is not None and not supersedes(standing, emptied.standing):
         return None
     rows = rebuilt(kept)
     versions = list(kept.versions[-len(rows) :])
-    whole = len(versions) == len(kept.versions) == kept.number + 1
-    place = sum(1 for row in rows if supersedes(standing, row.standing))
-    known = place < len(rows) and _repeats(change, rows[place].standing)
-    twice = place > 0 and change.position and change.position == rows[place - 1].standing.position
-    added = not known and not twice and (place > 0 or (whole and len(versions) <= FORMER_VERSIONS))
-    before = rows[: place + 1] if known else rows[:place]
-    after = rows[len(before) :]
-    later = [fill(row, change, row.applied_at) or row for row in after[:-1]]
-    last = [join(row, change, row.applied_at, emptied) or row for row in after[-1:]]
-    if not added and later + last == after:
+    place = next((place for place in range(len(rows), 0, -1) if supersedes(standing, rows[place - 1].standing)), 0)
+    is_known = any(_repeats(change, row.standing) for row in rows[max(place - 1, 0) : place + 1])
+    is_whole = len(versions) == len(kept.versions) == kept.number + 1
+    is_added = not is_known and (place > 0 or (is_whole and len(versions) <= FORMER_VERSIONS))
+    filled = [row if index < place else fill(row, change, now) or row for index, row in enumerate(rows)]
+    if not is_added and filled == rows:
         return None
-    rows = [*before, *later, *last]
-    number = kept.number
-    if added:
-        new = join(rows[place - 1] if place else None, change, kept.row.applied_at, emptied)
-        if new is None:  # it is not older than the truncation, and newer than what it is joined with
-            return None
-        rows.insert(place, new)
+    if is_added:
+        new = join(rows[place - 1] if place else None, change, now, emptied)
+        if new is None:
+            return None  # without positions, what is newer than its neighbour may not be newer than a truncation
+        filled.insert(place, new)
         versions.insert(place, Version(new.standing, new.state, new.gaps, time_of(change)))
-        number += 1
-    for index in range(len(rows)):
-        versions[index] = _anew(versions[index], rows[index], rows[index - 1] if index else None)
-    return Kept(rows[-1], tuple(versions[-FORMER_VERSIONS - 1 :]), number)
+    befores = [None, *filled]
+    versions = [_anew(*both) for both in zip(versions, filled, befores, strict=False)]
+    return Kept(filled[-1], tuple(versions[-FORMER_VERSIONS - 1 :]), kept.number + is_added)
 
 
 def told(kept: Kept, emptied: Emptied | None, since: int) -> list[Former]:
@@ -147,26 +145,24 @@ def told(kept: Kept, emptied: Emptied | None, since: int) -> list[Former]:
     versions = kept.versions[-len(rows) :]
     if kept.row.state == HELD:
         rows, versions = rows[:-1], versions[:-1]
-    known = [emptied is None or supersedes(version.standing, emptied.standing) for version in versions]
     floor = emptied.standing.position if emptied is not None else ()
     found: list[Former] = []
-    for before, after, version, is_known in zip(rows, rows[1:], versions[1:], known, strict=False):
-        time = version.event_time
-        if not is_known or time is None or time < since:
+    for before, after, version in zip(rows, rows[1:], versions[1:], strict=False):
+        if emptied is not None and not supersedes(before.standing, emptied.standing):
             continue
-        former = _told(before, after, version.standing, time, floor)
-        if former is not None:
-            found.append(former)
+        if version.event_time is not None and version.event_time >= since:
+            former = _told(before, after, version.event_time, floor)
+            found += [] if former is None else [former]
     return found[::-1]
 
 
-def _told(before: StoredRow, after: StoredRow, standing: Standing, time: int, floor: Position) -> Former | None:
-    was, now = image_of(before), image_of(after)
+def _told(before: StoredRow, after: StoredRow, time: int, floor: Position) -> Former | None:
+    was, now, position = image_of(before), image_of(after), after.standing.position
     if before.state != LIVE or after.state != LIVE:
         if before.state != LIVE and after.state != LIVE:
             return None
         values = {column: value for column, value in was.items() if not _is_unknown(column, before, floor)}
-        return Former(standing.position, time, values, deleted=True)
+        return Former(position, time, values, deleted=True)
     columns = {
         column: was.get(column)
         for column in {**was, **now}
@@ -174,7 +170,7 @@ def _told(before: StoredRow, after: StoredRow, standing: Standing, time: int, fl
         and not _same(was.get(column), now.get(column))
         and not _is_unknown(column, before, floor)
     }
-    return Former(standing.position, time, columns) if columns else None
+    return Former(position, time, columns) if columns else None
 
 
 def _is_unknown(column: str, row: StoredRow, floor: Position) -> bool:

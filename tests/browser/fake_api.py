@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 class FakeApi(ThreadingHTTPServer):
     """The running server.
 
-    :arg found: Items of a context by the present and the price.
+    :arg found: Items of a context, by the present.
     :arg fail: By path: a status and an error, in place of the answer.
     :arg go_on: Cleared, an answer stands still after its first words.
     """
@@ -51,11 +51,11 @@ class FakeApi(ThreadingHTTPServer):
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.price = "149.00"
+        self._fare = ("149.00", "129.00", 0)
         self.city = "Poznań"
         self.answer = ANSWER
         self.degraded = ""
-        self.found: Callable[[int, str], list[dict[str, Any]]] = samples.items
+        self.found: Callable[[int], list[dict[str, Any]]] = lambda now: samples.items(now, *self._fare)
         self.fail: dict[str, tuple[int, dict[str, str]]] = {}
         self.go_on = threading.Event()
         self.go_on.set()
@@ -67,6 +67,10 @@ class FakeApi(ThreadingHTTPServer):
     def url(self) -> str:
         """Address of the page."""
         return f"http://127.0.0.1:{self.server_port}/"
+
+    def set_price(self, price: str) -> None:
+        """Change the fare at its source."""
+        self._fare = (price, self._fare[0], time.time_ns() // 1_000_000)
 
     def asked(self, path: str) -> list[Seen]:
         """Return the requests of a path so far."""
@@ -151,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _context(self, now: int, body: dict[str, Any]) -> dict[str, Any]:
         person = samples.PERSON if self.headers.get("Headrace-Person") else ""
-        return samples.context(now, body["question"], person, self.server.found(now, self.server.price))
+        return samples.context(now, body["question"], person, self.server.found(now))
 
     def _answer(self, body: dict[str, Any]) -> None:
         server = self.server

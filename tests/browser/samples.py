@@ -46,7 +46,7 @@ def item(number: int, kind: str, id_: str, now: int, age: int, **given: Any) -> 
     }
 
 
-def items(now: int, price: str) -> list[dict[str, Any]]:
+def items(now: int, price: str, former: str = "129.00", ended_at: int = 0) -> list[dict[str, Any]]:
     """Return what the question about the fare is answered from."""
     fare = {"flight_id": "CRV204", "class": "economy", "price": price, "currency": "EUR", "seats_left": 7}
     flight = {"number": "CRV204", "destination": "Lisbon", "departs_at": "2026-11-07T06:40:00Z", "status": "boarding"}
@@ -56,9 +56,10 @@ def items(now: int, price: str) -> list[dict[str, Any]]:
         "Economy Light fares may be changed until two hours before departure for EUR 40, and the difference in fare "
         "is due. Changes within two hours count as a no-show."
     )
-    ended = [{"column": "price", "was": "129.00", "now": price, "until": to_iso(now - 3 * MINUTE)}]
+    age = now - ended_at if ended_at else 3 * MINUTE
+    ended = [{"column": "price", "was": former, "now": price, "until": to_iso(ended_at or now - 3 * MINUTE)}]
     return [
-        item(1, "row", "fares/77", now, 3 * MINUTE, title="fares CRV204 economy", data=fare, superseded=ended),
+        item(1, "row", "fares/77", now, age, title="fares CRV204 economy", data=fare, superseded=ended),
         item(2, "row", "flights/CRV204", now, 12_000, title="flights CRV204", data=flight),
         item(3, "profile", PERSON, now, 54 * DAY, title="Łukasz Wiśniewski", source="loyalty", data=who, text="name"),
         item(4, "activity", "shop/9001", now, 28 * DAY, title="bookings 9001", source="shop", data=booking),

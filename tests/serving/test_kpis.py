@@ -17,7 +17,7 @@ from events.kpis import Frontier, KpiValue
 from serving.commands import kpis, status, tables
 from serving.kpis import Kpis, interruptible, written
 from serving.sparklines import sparkline
-from stores.feedback_settings import KPIS
+from stores.kpi_settings import KPIS
 from stores.kpis.file import open_for_reading
 from stores.settings import load
 from tests.dataflows.lake_content import expected, story

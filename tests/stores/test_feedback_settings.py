@@ -9,15 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from events.errors import SettingsError
-from stores.feedback_settings import (
-    AlertSettings,
-    FeedbackSettings,
-    FeedbackStreamSettings,
-    KpiSettings,
-    SentimentSettings,
-    Window,
-    window_of,
-)
+from stores.alert_settings import AlertSettings
+from stores.feedback_settings import FeedbackSettings, FeedbackStreamSettings, SentimentSettings
+from stores.kpi_settings import KpiSettings, Window, window_of
 from stores.settings import load
 
 MINUTE, HOUR = 60_000, 3_600_000

@@ -12,7 +12,7 @@ from events.errors import RejectedError, SettingsError, StoreError
 from events.kpis import Fact, FactKind
 from operators.feedback.conditions import passes
 from operators.feedback.configure import conditions
-from stores.feedback_settings import Where
+from stores.kpi_settings import Where
 from stores.kpis.conditions import predicate
 from stores.kpis.file import open_for_writing
 from stores.kpis.reader import KpiReader

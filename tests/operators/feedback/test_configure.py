@@ -9,7 +9,8 @@ import pytest
 from events.errors import SettingsError
 from operators.feedback.configure import alert_rules, conditions, kpi_rules, limits, objectives
 from operators.feedback.rules import Condition, WindowRule
-from stores.feedback_settings import KPIS, FeedbackSettings, window_of
+from stores.feedback_settings import FeedbackSettings
+from stores.kpi_settings import KPIS, window_of
 
 
 def _settings(**said: Any) -> FeedbackSettings:

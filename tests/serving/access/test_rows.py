@@ -120,6 +120,10 @@ def test_of_a_table_that_is_nobodys_in_particular_there_is_no_condition(gate: Ro
     assert gate.own("crew", profile()) is None
 
 
+def test_of_a_table_that_there_is_not_nothing_is_anybodys(gate: RowGate) -> None:
+    assert gate.own("absent", profile()) == []
+
+
 def test_of_a_table_of_persons_nothing_is_seen_without_a_person(gate: RowGate) -> None:
     assert gate.own("stays", None) == []
     assert gate.own("cards", None) == []

@@ -13,6 +13,7 @@ from serving.commands import (
     export,
     forget,
     held,
+    keys,
     kpis,
     lake,
     letters,
@@ -60,6 +61,7 @@ forget.register(app)
 kpis.register(app)
 lake.register(app)
 export.register(app)
+keys.register(app)
 sentiment.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")

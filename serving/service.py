@@ -14,11 +14,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import anyio.to_thread
 import msgspec
-from stores.contexts.sqlite import SqliteContexts
 
 from events.clock import Clock, system_clock, to_iso
-from events.context import Context, ContextItem
-from events.errors import HeadraceError, RejectedError
+from events.context import Context
+from events.errors import RejectedError
 from events.feedback import Turn
 from serving.access.caller import Caller
 from serving.access.rows import RowGate
@@ -42,6 +41,7 @@ from serving.speaking import Speaking
 from serving.tables import LiveRow, LiveTables, condition
 from serving.tables import as_json as row_json
 from stores.contexts.base import ContextStore, Holder, KeptContext
+from stores.contexts.sqlite import SqliteContexts
 from stores.dead_letters import DeadLetters
 from stores.erasures import ErasedPeople
 from stores.log.choose import open_log
@@ -104,9 +104,9 @@ class Service:
         self._tokens = tokens
         self._new_id = make_id
         self._log = open_log(settings)
-        self._gate = RowGate(settings)
         self._tables = LiveTables.of(settings, clock)
         self._profiles = Profiles.of(settings, clock) if settings.profiles.tables else None
+        self._gate = RowGate(settings, None if self._profiles is None else self._profiles.reader)
         self._kpis = ShownKpis(settings)
         self._erased = ErasedPeople(settings.erasures_path)
         self._letters = DeadLetters(settings.dead_letters_path, clock)
@@ -267,9 +267,7 @@ class Service:
         """
         caller.check("tables")
         caller = self._current(caller)
-        if name not in self._tables.names():
-            # Nobody is told which tables there are that they may not read.
-            raise self._no_table(caller, name)
+        # In the same words for tables that are not there: nobody is told which there are that they may not read.
         self._gate.check(name, caller)
         if not 1 <= limit <= _MOST_ROWS:
             detail = f"the limit is {limit}"
@@ -517,10 +515,6 @@ class Service:
         detail = "a person's data are for who asks with that person's token"
         return ForbiddenError(detail, "POST /tokens or `headrace token` signs one")
 
-    def _no_table(self, caller: Caller, name: str) -> HeadraceError:
-        names = ", ".join(str(table["name"]) for table in self.tables(caller))
-        return NotFoundError(f"there is no live table {name!r}", f"there are: {names or 'none'}")
-
     def _condition(self, name: str, text: str, hidden: Sequence[str]) -> Condition:
         self._check_column(name, condition(text).column, hidden)
         return self._tables.condition(name, text)
@@ -545,38 +539,32 @@ class Service:
         )
 
     def _stripped(self, name: str, row: LiveRow) -> LiveRow:
-        if row.row is None:
+        hidden = self.settings.serving.table(name).hidden
+        if not hidden:
             return row
-        shown = self._gate.strip(name, row.row)
-        unknown = tuple(column for column in row.unknown if column not in self.settings.serving.table(name).hidden)
-        return msgspec.structs.replace(row, row=shown, unknown=unknown)
+        initiator = "" if self._tables.table(name).initiator in hidden else row.initiator
+        return msgspec.structs.replace(
+            row,
+            row=None if row.row is None else self._gate.strip(name, row.row),
+            key=self._gate.strip(name, row.key),
+            unknown=tuple(column for column in row.unknown if column not in hidden),
+            initiator=initiator,
+        )
 
 
-def given_json(given: Given, context: Context) -> dict[str, Any]:
-    """Return an answer as plain data for other programs, with what it cites."""
+def given_json(given: Given) -> dict[str, Any]:
+    """Return an answer as plain data for other programs, with what it cites; times in milliseconds."""
     answer = given.answer
-    items = {item.number: item for item in context.items}
     return {
         "turn": given.turn,
         "conversation": given.conversation,
         "context": given.context,
         "text": answer.text,
-        "citations": [_cited(items[number]) for number in answer.citations if number in items],
+        "citations": [msgspec.structs.asdict(cited) for cited in answer.citations],
         "model": answer.model,
         "degraded": answer.degraded,
         "latency_ms": answer.latency,
         "first_token_ms": answer.first_token,
         "tokens_in": answer.tokens_in,
         "tokens_out": answer.tokens_out,
-    }
-
-
-def _cited(item: ContextItem) -> dict[str, Any]:
-    return {
-        "number": item.number,
-        "kind": item.kind,
-        "id": item.id,
-        "source": item.source,
-        "place": item.place,
-        "title": item.title,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -58,7 +57,7 @@ def _superseded(value: Superseded) -> Text:
 def sources_view(context: Context, answer: Answer) -> RenderableType:
     """Draw what an answer cites, and what is to be known of how it came about."""
     by_number = {item.number: item for item in context.items}
-    cited: Sequence[ContextItem] = [by_number[one] for one in answer.citations if one in by_number]
+    cited = [by_number[one.number] for one in answer.citations if one.number in by_number]
     lines: list[RenderableType] = []
     for item in cited:
         place = escape(printable(f"{item.source}/{item.place}"))

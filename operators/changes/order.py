@@ -24,7 +24,8 @@ KEEP = 16
 """Records remembered per bucket where a store joins: enough for what is redelivered or overtaken within seconds."""
 
 Verdict = Literal["accepted", "late", "duplicate", "older"]
-"""`late` is older than the newest state of its row, yet passed on: that state lacks columns which it may bring."""
+"""`late` is older than the newest state of its row, yet passed on: that state lacks columns which it may bring, or the
+store keeps what rows were before."""
 Observe = Callable[["Change | Truncation", Verdict], None]
 
 DELETED, GAPS, TRUNCATION = 1, 2, 4
@@ -56,10 +57,14 @@ class OrderBucket(Bucket["Change | Truncation | Erased", "Change | Truncation"])
     :arg keep: Records remembered at most. The ones with the oldest event time are forgotten, a quarter at a time.
     :arg horizon: Milliseconds of event time that deletes are remembered.
     :arg observe: Told of every event and what became of it.
+    :arg late: Pass on everything but duplicates of a row's newest event.
     """
 
-    def __init__(self, keep: int = KEEP, horizon: int = 7 * DAY, observe: Observe | None = None) -> None:
+    def __init__(
+        self, keep: int = KEEP, horizon: int = 7 * DAY, observe: Observe | None = None, *, late: bool = False
+    ) -> None:
         super().__init__()
+        self._late = late
         self.horizon = horizon
         self._keep = keep
         self._observe = observe
@@ -77,7 +82,7 @@ class OrderBucket(Bucket["Change | Truncation | Erased", "Change | Truncation"])
             known = self.entries.get(table_id(value))
         if known is None or newer(value, known):
             return self._accept(id_, value, known)
-        if known[5] & GAPS and not is_same(value, known):
+        if not repeats(value, known) if self._late else known[5] & GAPS and not is_same(value, known):
             if self._observe is not None:
                 self._observe(value, "late")
             return (value,)
@@ -188,6 +193,7 @@ def order(
     keep: int = KEEP,
     horizon: int = 7 * DAY,
     observe: Observe | None = None,
+    late: bool = False,
 ) -> Stream[Change | Truncation]:
     """Drop changes that are older than what has been passed on of their row, as far as that is remembered.
 
@@ -197,6 +203,8 @@ def order(
     :arg keep: Records remembered in each bucket.
     :arg horizon: Milliseconds of event time that deletes are remembered.
     :arg observe: Told of every event and what became of it, on the worker where it happens.
+    :arg late: Pass on older changes as well, but for duplicates of a row's newest event: for a store that keeps what
+        rows were before.
     :returns: Changes of which a store that joins makes the newest state of each row.
     """
-    return bucketed("rows", up, record_of, lambda: OrderBucket(keep, horizon, observe), concerns_all)
+    return bucketed("rows", up, record_of, lambda: OrderBucket(keep, horizon, observe, late=late), concerns_all)

@@ -149,8 +149,8 @@ def _ended(text: str) -> str:
 
 def _past(one: Superseded, now: int) -> str:
     before = "empty" if one.was is None else unmarked(in_short(one.was))
-    until, today = moment(one.until), moment(now)[:10]
-    return f"{one.column} was {before} until {until[:16].removeprefix(f'{today} ')} UTC"
+    until = moment(one.until).removeprefix(f"{moment(now)[:10]} ")
+    return f"{one.column} was {before} until {until.removesuffix(until[-3:]) if ':' in until else until} UTC"
 
 
 def _doubt(item: ContextItem) -> str:

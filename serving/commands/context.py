@@ -125,7 +125,7 @@ async def _answer(service: Service, caller: Caller, request: ContextRequest, *, 
                 from serving.printable import json_text
                 from serving.service import given_json
 
-                typer.echo(json_text(given_json(part, served.context)))
+                typer.echo(json_text(given_json(part)))
             else:
                 from rich.console import Console
 

@@ -105,8 +105,7 @@ def _best_of_each_first(ranked: Sequence[_Entry]) -> list[_Entry]:
     best: dict[ItemKind, _Entry] = {}
     for entry in ranked:
         best.setdefault(entry.kind, entry)
-    firsts = set(best.values())
-    return [*best.values(), *(entry for entry in ranked if entry not in firsts)]
+    return [*best.values(), *(entry for entry in ranked if entry is not best[entry.kind])]
 
 
 def _countable(sequence: Iterable[_Entry], budget: int) -> list[_Entry]:

@@ -72,6 +72,7 @@ def build_app(
                 await stack.enter_async_context(mcp.router.lifespan_context(mcp))
             if beside is not None:
                 await stack.enter_async_context(beside(desk))
+            stack.callback(desk.close)
             yield
 
     app = FastAPI(

@@ -75,6 +75,11 @@ class Desk:
         self.status = "stopping"
         self.stopping.set()
 
+    def close(self) -> None:
+        """Let go of the threads."""
+        for pool in (self.reads, self.waits, self.watches):
+            pool.close()
+
 
 class Asking:
     """A request that was let in.

@@ -6,15 +6,17 @@ an object with the same key twice, is refused.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import anyio
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 from typing_extensions import override
@@ -45,30 +47,36 @@ class Pool:
     """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self.most = most
         self._seconds = seconds
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._free = asyncio.Semaphore(most)
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="headrace")
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call in a thread, and return what it returns.
 
         :raises BusyError: When no thread becomes free in time.
         """
-        # Made within the event loop that uses it.
-        limiter = self._limiter = self._limiter or anyio.CapacityLimiter(self.most)
-        borrower = object()
         try:
             with anyio.fail_after(self._seconds):
-                await limiter.acquire_on_behalf_of(borrower)
+                await self._free.acquire()
         except TimeoutError:
             detail = "there is too much to do at the moment"
             raise BusyError(detail, "ask again in a moment") from None
-        try:
-            # The call cannot be stopped: whoever leaves early keeps the place for as long as it runs.
-            free = anyio.CapacityLimiter(1)
-            return await anyio.to_thread.run_sync(partial(call, *args), limiter=free)
-        finally:
-            limiter.release_on_behalf_of(borrower)
+        loop = asyncio.get_running_loop()
+        called = self._threads.submit(call, *args)
+        # A call cannot be stopped: its thread is free when it has ended, not when whoever waited for it has left.
+        called.add_done_callback(partial(self._release, loop))
+        return await asyncio.wrap_future(called)
+
+    def close(self) -> None:
+        """Take no more calls; those that run come to their end."""
+        self._threads.shutdown(wait=False)
+
+    def _release(self, loop: asyncio.AbstractEventLoop, called: Future[Any]) -> None:
+        del called
+        # Without its loop nobody waits for a thread any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._free.release)
 
 
 class ReadRequest(Request):

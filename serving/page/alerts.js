@@ -38,7 +38,7 @@ export function alerts() {
 export function letters() {
   const views = new Map();
   const body = el("tbody");
-  const table = el("table", { class: "letters-table" },
+  const table = el("table", { class: "letters-table stacked" },
     el("caption", { class: "unseen", text: "Events that could not be processed" }),
     el("thead", {}, el("tr", {}, ...["Flow", "Step", "Reason", "Where", "Failed"].map((text) => el("th", { scope: "col", text })))), body);
   const empty = el("p", { class: "empty", text: "None: everything that came could be processed." });
@@ -51,7 +51,7 @@ export function letters() {
       if (there?.told === letter.failed_at) return there.node;
       const failed = ago("", {});
       since(failed, Date.parse(letter.failed_at));
-      const cells = [said("td", letter.flow), said("td", letter.step), said("td", letter.reason, { class: "reason" }),
+      const cells = [said("td", letter.flow), said("td", letter.step), said("td", letter.reason, { class: "reason wide-cell" }),
         el("td", {}, said("code", `${letter.stream}/${letter.partition}`), ` at ${counted(letter.offset)}`), el("td", {}, failed)];
       ["Flow", "Step", "Reason", "Where", "Failed"].forEach((label, n) => { cells[n].dataset.label = label; });
       const node = el("tr", { dataset: { testid: "letter" } }, ...cells);

@@ -113,13 +113,13 @@ export class ProfileView {
         "tr",
         { class: changed ? "flash" : null, dataset: { testid: `field-${name}` } },
         said("th", called(name), { scope: "row" }),
-        el("td", { dataset: { label: "Value" } }, ...values.map((value) => said("div", written(value.value))), changed ? said("del", before) : null, others(name, field.others ?? [])),
+        el("td", { class: "wide-cell", dataset: { label: "Value" } }, ...values.map((value) => said("div", written(value.value))), changed ? said("del", before) : null, others(name, field.others ?? [])),
         el("td", { dataset: { label: "From" } }, ...values.map((value) => origin(value))),
         el("td", { dataset: { label: "Age" } }, ...values.map((value) => el("div", {}, aged(value.as_of)))),
       ));
     }
     const head = el("thead", {}, el("tr", {}, ...["Field", "Value", "From record", "Age"].map((text) => el("th", { scope: "col", text }))));
-    return section("fields", "Fields", "", el("table", { class: "fields-table" }, head, body));
+    return section("fields", "Fields", "", el("table", { class: "fields-table stacked" }, head, body));
   }
 
   #draw(url, profile) {
@@ -158,7 +158,7 @@ function collection(name, one) {
     el("td", { dataset: { label: "Age" } }, aged(activity.as_of)),
   ));
   const head = el("thead", {}, el("tr", {}, ...["When", ...columns.map(called), "From record", "Age"].map((text) => el("th", { scope: "col", text }))));
-  const table = el("table", {}, head, el("tbody", {}, ...rows));
+  const table = el("table", { class: "stacked" }, head, el("tbody", {}, ...rows));
   return section(name, called(name), told, el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": called(name) }, table));
 }
 

@@ -15,7 +15,7 @@ export function sources() {
   const strip = el("dl", { class: "strip", dataset: { testid: "stores" } });
   const table = el(
     "table",
-    { class: "sources-table" },
+    { class: "sources-table stacked" },
     el("caption", { class: "unseen", text: "Freshness of every source" }),
     el("thead", {}, el("tr", {}, ...COLUMNS.map((text) => el("th", { scope: "col", text })))),
     body,

@@ -18,7 +18,7 @@ A time-to-live changes none of this: it says how a row is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -156,10 +156,26 @@ def told(kept: Kept, emptied: Emptied | None, since: int) -> list[Former]:
     return found[::-1]
 
 
+def told_of(
+    kept: Mapping[RowId, Kept], table: str, emptied: Mapping[str, bytes], since: int
+) -> dict[RowId, list[Former]]:
+    """Do as `RowReader.former`, given what is kept of the rows and the facts of kind EMPTIED."""
+    found: dict[RowId, list[Former]] = {}
+    floors: dict[str, Emptied | None] = {}
+    for id_, one in kept.items():
+        source = id_[0]
+        if source not in floors:
+            fact = emptied.get(f"{table}/{source}")
+            floors[source] = None if fact is None else msgspec.json.decode(fact, type=Emptied)
+        if former := told(one, floors[source], since):
+            found[id_] = former
+    return found
+
+
 def _told(before: StoredRow, after: StoredRow, time: int, floor: Position) -> Former | None:
     was, now, position = image_of(before), image_of(after), after.standing.position
     if before.state != LIVE or after.state != LIVE:
-        if before.state != LIVE and after.state != LIVE:
+        if LIVE not in {before.state, after.state}:
             return None
         values = {column: value for column, value in was.items() if not _is_unknown(column, before, floor)}
         return Former(position, time, values, deleted=True)

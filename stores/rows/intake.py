@@ -103,14 +103,17 @@ class RowIntake(ChangeIntake[Item]):
         self._mend()
         applied, noted = self._reached(marks)
         forgettable = self._forgettable(self._behind(applied))
+        former = self._former_forgettable(self._behind(applied))
         unnoted = [table for table in self._tables.values() if table.unnoted]
-        if not (noted or forgettable or unnoted):
+        if not (noted or forgettable or former or unnoted):
             return
         with self._commit():
             for table in unnoted:
                 table.note_seen()
             for table, before in forgettable:
                 table.forget(before)
+            for table, since in former:
+                table.forget_former(since)
             self._writer.note(APPLIED, noted)
         self._applied = applied
         self._observe(Counts(), marks)
@@ -139,7 +142,14 @@ class RowIntake(ChangeIntake[Item]):
     def _load(self) -> None:
         with self._writer.transaction():
             self._tables = {
-                live.name: TableIntake(self._writer, live, self._settings.guard, self._clock, self._alert)
+                live.name: TableIntake(
+                    self._writer,
+                    live,
+                    self._settings.guard,
+                    self._clock,
+                    self._alert,
+                    former_hours=self._settings.former_hours,
+                )
                 for live in self._settings.live
             }
             for table in self._tables.values():
@@ -164,6 +174,10 @@ class RowIntake(ChangeIntake[Item]):
     def _forgettable(self, behind: int | None) -> list[tuple[TableIntake, tuple[int, int]]]:
         days = self._settings.tombstone_days
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
+        return [(table, before) for table, before in found if before is not None]
+
+    def _former_forgettable(self, behind: int | None) -> list[tuple[TableIntake, int]]:
+        found = ((table, table.former_forgettable(behind)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
 
     def _table_of(self, item: Change | Truncation | Sighting | Decision) -> str | None:

@@ -18,8 +18,9 @@ from typing_extensions import override
 from events.changes import Standing, pack_position, position_text
 from events.clock import Clock
 from stores.lock import WriterLock
+from stores.rows import sqlite_former as former
 from stores.rows import sqlite_schema as schema
-from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
+from stores.rows.base import GONE, HELD, LIVE, Kept, Known, LiveTable, RowId, RowWriter, Step, StoredRow, Tally
 from stores.rows.sqlite_file import WriteAheadLog, explained, open_for_writing
 from stores.rows.sqlite_row import KNOWN, known_row, stored_row, values
 
@@ -139,6 +140,38 @@ class SqliteRows(RowWriter):
             self._db.execute(imaged, (rows_before,))
             self._db.execute(bare, (rows_before,))
             self._db.execute(images, (images_before,))
+
+    @override
+    def keep_former(self, table: str, *, on: bool) -> None:
+        with self._commit():
+            if on:
+                self._make(table)
+                former.begin(self._db, table)
+            else:
+                former.end(self._db, table)
+
+    @override
+    def supersede(self, table: str, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+        with self._commit():
+            former.supersede(self._db, table, steps)
+            self._notice(table, max(step.row.as_of for step in steps))
+
+    @override
+    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
+        with explained(self._path):
+            return former.read_kept(self._db, table, ids) if ids and former.is_kept(self._db, table) else {}
+
+    @override
+    def rewrite(self, table: str, kept: Sequence[Kept]) -> None:
+        with self._commit():
+            former.rewrite(self._db, table, kept)
+
+    @override
+    def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
+        with self._commit():
+            return former.forget(self._db, table, before, after, limit) if former.is_kept(self._db, table) else ""
 
     @override
     def tally(self, table: str, window: int) -> Tally:

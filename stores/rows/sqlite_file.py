@@ -60,6 +60,8 @@ def open_for_writing(
             db.execute(f"PRAGMA cache_size = -{layout.cache_kib}")
             if not made:
                 _make(db, layout, identity(), made_at)
+            elif _pragma(db, "user_version") != layout.version:
+                db.execute(f"PRAGMA user_version = {layout.version}")
         except BaseException:
             db.close()
             raise
@@ -76,7 +78,7 @@ def check(db: sqlite3.Connection, path: Path, layout: Layout = ROWS) -> bool:
     if _pragma(db, "application_id") != layout.application:
         detail = f"{path} is a database of another kind, not a {layout.name}"
         raise StoreError(detail, "move it away or choose another data_dir")
-    if (version := _pragma(db, "user_version")) != layout.version:
+    if not layout.reads(version := _pragma(db, "user_version")):
         detail = f"the {layout.name} {path} has layout {version}, this program reads {layout.version}"
         raise StoreError(detail, "use the program that wrote it, or move it aside and run the flow from the start")
     return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -17,13 +17,17 @@ from typing_extensions import Self, override
 from events.errors import RejectedError
 from events.log import Applied
 from stores.rows import sqlite_schema as schema
-from stores.rows.base import APPLIED, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
+from stores.rows.base import APPLIED, Former, RowId, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
+from stores.rows.former import told_of
 from stores.rows.sqlite import facts
 from stores.rows.sqlite_file import check, explained, open_for_reading
+from stores.rows.sqlite_former import is_kept, read_kept
 from stores.rows.sqlite_row import stored_row
 from stores.rows.sqlite_select import select
 from stores.rows.sqlite_snapshot import SqliteCut, SqliteSnapshots
 from stores.rows.sqlite_statement import answer
+from stores.rows.sqlite_values import distinct
+from stores.rows.table import EMPTIED
 
 T = TypeVar("T")
 
@@ -64,6 +68,23 @@ class SqliteRowReader(RowReader):
         except (UnicodeEncodeError, OverflowError) as error:
             detail = f"the query cannot be answered: {error}"
             raise RejectedError(detail, "correct its values") from None
+
+    @override
+    def former(self, table: str, ids: Sequence[RowId], since: int) -> dict[RowId, list[Former]]:
+        def run(db: sqlite3.Connection) -> dict[RowId, list[Former]]:
+            return told_of(read_kept(db, table, ids), table, facts(db, EMPTIED), since) if is_kept(db, table) else {}
+
+        return self._read(run, {}) if ids else {}
+
+    @override
+    def values(self, table: str, column: str, limit: int) -> list[str]:
+        def run(db: sqlite3.Connection) -> list[str]:
+            return distinct(db, table, column, limit) if has_table(db, table) else []
+
+        try:
+            return self._read(run, [])
+        except UnicodeEncodeError:
+            return []  # half a surrogate pair: no column is called so
 
     @override
     def counts(self) -> dict[str, tuple[int, int, int | None]]:

@@ -14,7 +14,9 @@ from stores.rows.base import GONE, HELD, LiveTable
 from stores.rows.sqlite_image import json_path, member
 
 APPLICATION = 0x48524F57
-VERSION = 1
+VERSION, OLDEST = 2, 1
+"""Of the layout; the oldest that is still read. 2: rows may have former versions, which a program that knows nothing of
+them would leave behind."""
 ROW_PREFIX = "row_"
 OURS = "_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"
 _VIEW_COLUMNS = 1900
@@ -34,6 +36,7 @@ class Layout(NamedTuple):
     :arg name: What it is called in errors.
     :arg tables: The statements that make it.
     :arg cache_kib: Memory that its writer may fill with pages.
+    :arg oldest: Layouts from this version on are read, and their writer makes them this one; None: there are none.
     """
 
     name: str
@@ -41,9 +44,14 @@ class Layout(NamedTuple):
     version: int
     tables: tuple[str, ...]
     cache_kib: int = 65_536
+    oldest: int | None = None
+
+    def reads(self, version: int) -> bool:
+        """Tell whether a database of this version can be read."""
+        return (self.version if self.oldest is None else self.oldest) <= version <= self.version
 
 
-ROWS = Layout("row store", APPLICATION, VERSION, STORE_TABLES)
+ROWS = Layout("row store", APPLICATION, VERSION, STORE_TABLES, oldest=OLDEST)
 
 STANDING_COLUMNS = ("key", "source", "state", "position", "stream", "partition", "offset", "as_of")
 COLUMNS = (*STANDING_COLUMNS, "gaps", "place", "applied_at", "initiator", "transaction_id", "image")

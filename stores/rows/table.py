@@ -14,6 +14,7 @@ from events.changes import Change, Decision, Sighting, Truncation, supersedes
 from events.clock import Clock
 from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow
 from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
+from stores.rows.former import Succession, inserted
 from stores.rows.guard import Guard, Status
 from stores.rows.holds import Hold, Holds
 from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
@@ -22,6 +23,10 @@ from stores.settings import GuardSettings, LiveTableSettings
 
 NEWEST, EMPTIED = "newest", "emptied"
 """Kinds of facts: the newest event time of a live table; by live table and source, the newest `Emptied`."""
+
+_HOUR = 3_600_000
+_LOOKED_AT = 2_000
+"""Former versions that are looked at in an epoch for what can be forgotten."""
 
 _DAY = 86_400_000
 """How far an event may be ahead of the clock before its time is taken for wrong: it ends no slice then, and makes
@@ -49,6 +54,7 @@ class TableIntake:
     """One live table on its way into the store.
 
     :arg alert: Called with a slice that becomes held, before that is committed.
+    :arg former_hours: For how long what rows were before is kept after their last change; 0: it is not.
     """
 
     def __init__(
@@ -58,10 +64,15 @@ class TableIntake:
         guard: GuardSettings,
         clock: Clock,
         alert: Callable[[Hold], object],
+        *,
+        former_hours: float = 0.0,
     ) -> None:
         self.name = live.name
         self._writer = writer
-        self._recent = RecentRows(writer, live.name)
+        self._keeps_former = former_hours > 0
+        self._former_millis = round(former_hours * _HOUR)
+        writer.keep_former(live.name, on=self._keeps_former)
+        self._recent = RecentRows(writer, live.name, imaged=self._keeps_former)
         self._settings = live
         self._clock = clock
         self._seen: Seen | None = seen_of(writer.facts(COLUMNS).get(self.name))
@@ -76,6 +87,8 @@ class TableIntake:
         self._holds = Holds(writer, self.name, round(guard.window_seconds * 1000), clock, alert)
         self._guard = self._count(guard)
         self._forgotten: tuple[int, int] | None = None
+        self._former_before: int | None = None
+        self._former_from = ""
 
     @property
     def newest(self) -> int | None:
@@ -152,6 +165,24 @@ class TableIntake:
         self._guard.forget(before[0] // self._guard.window)
         self._forgotten = before
 
+    def former_forgettable(self, behind: int | None) -> int | None:
+        """Return before which event time former versions can go; None if they have been looked through for that.
+
+        They are so once in an hour of event time, a part of them with each call of `forget_former`.
+        """
+        if not self._keeps_former or self._guard.newest is None:
+            return None
+        if self._former_from:
+            return self._former_before
+        safe = self._guard.newest if behind is None else min(self._guard.newest, behind)
+        before = (safe - self._former_millis) // _HOUR * _HOUR
+        return before if self._former_before is None or before > self._former_before else None
+
+    def forget_former(self, before: int) -> None:
+        """Forget a part of what `former_forgettable` has named."""
+        self._former_before = before
+        self._former_from = self._writer.forget_former(self.name, before, self._former_from, _LOOKED_AT)
+
     def _count(self, settings: GuardSettings) -> Guard:
         tally = self._writer.tally(self.name, self._holds.window)
         newest = self._writer.facts(NEWEST).get(self.name)
@@ -177,6 +208,8 @@ class TableIntake:
         """Join changes with their rows; return after how many of them stored rows have to be restated first."""
         rows = self._known(run)
         changed: dict[RowId, StoredRow] = {}
+        succession = Succession() if self._keeps_former else None
+        late: list[Change] = []
         now, emptied, guard = self._clock(), self._emptied, self._guard
         latest, done = now + _DAY, 0
         for change in run:
@@ -184,38 +217,69 @@ class TableIntake:
             id_ = change.source, change.key
             old = rows.get(id_)
             new = join(old, change, now, emptied.get(change.source) if emptied else None)
-            if new is None:
+            if new is None or (old is not None and new.standing is old.standing):
                 same = old is not None and _came_before(change, old)
-                counts.duplicates += same
-                counts.older += not same
+                if succession is not None and old is not None and not same:
+                    late.append(change)
+                elif new is None:
+                    counts.duplicates += same
+                    counts.older += not same
+                else:
+                    counts.changed += 1
+                    counts.filled += 1
+                    rows[id_] = changed[id_] = new
                 continue
             counts.changed += 1
-            if old is not None and new.standing is old.standing:
-                counts.filled += 1
-            else:
-                guard.advance(min(change.event_time, latest))
-                if new.state == GONE and old is not None and old.state == LIVE and guard.keeps(new.as_of):
-                    new = msgspec.structs.replace(new, state=LIVE)
-                _recount(guard, old, new)
+            guard.advance(min(change.event_time, latest))
+            if new.state == GONE and old is not None and old.state == LIVE and guard.keeps(new.as_of):
+                new = msgspec.structs.replace(new, state=LIVE)
+            _recount(guard, old, new)
+            if succession is not None and not isinstance(old, Known):
+                succession.add(old, new, change)
             rows[id_] = changed[id_] = new
             if guard.restored:
                 break
-        if changed:
+        if succession is not None:
+            steps, changed_rows = succession.steps(changed)
+            self._recent.supersede(steps)
+            self._recent.put(changed_rows)
+            self._place(late, counts)
+        elif changed:
             self._recent.put(list(changed.values()))
         return done
+
+    def _place(self, late: Sequence[Change], counts: Counts) -> None:
+        """Put changes that came after newer ones of their rows where they belong."""
+        if not late:
+            return
+        stored = self._writer.kept(self.name, list({(change.source, change.key): None for change in late}))
+        kept, now = dict(stored), self._clock()
+        for change in late:
+            id_ = change.source, change.key
+            before = kept[id_]
+            after = inserted(before, change, now, self._emptied.get(change.source))
+            filled = after is not None and after.row != before.row
+            counts.changed += filled
+            counts.filled += filled
+            counts.older += not filled
+            if after is not None:
+                kept[id_] = after
+        changed = [one for id_, one in kept.items() if one is not stored[id_]]
+        self._recent.put([one.row for one in changed if one.row != stored[one.row.id].row])
+        self._writer.rewrite(self.name, changed)
 
     def _known(self, run: Sequence[Change]) -> dict[RowId, StoredRow | Known]:
         ids = list({(change.source, change.key): None for change in run})
         known = self._recent.standings(ids)
-        if not known:
-            return {}
-        rows: dict[RowId, StoredRow | Known] = {**known}
+        if not known or self._keeps_former:
+            return known
+        rows = known
         # Reading and decoding images costs as much as all the rest, and an ordinary update needs none.
         whole = {
             id_: None
             for change in run
             for id_ in [(change.source, change.key)]
-            if id_ in known and needs_image(change, known[id_])
+            if isinstance(row := known.get(id_), Known) and needs_image(change, row)
         }
         if whole:
             rows.update(self._writer.fetch(self.name, list(whole)))

@@ -1,14 +1,16 @@
 """The reader of the LanceDB store: each call looks at one version, the newest, of whichever process wrote it.
 
 Every call works on a handle that nobody else uses meanwhile and that is brought to the newest version once, at the
-beginning: the ranking by meaning, the one by words and the look at the documents belong together.
+beginning: the ranking by meaning, the one by words and the look at the documents belong together. A cut keeps such a
+handle: it stays at its version, whose files maintenance keeps for `lance_maintenance.RETAIN` after it was the newest.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +22,8 @@ from events.errors import StoreError
 from events.log import Applied
 from stores.embedders.base import Model
 from stores.vectors.base import Query, StoredDocument, VectorReader
-from stores.vectors.fusion import fuse
 from stores.vectors.lance_folder import REINDEX, Store, check_model, connect, read_store, store_path
 from stores.vectors.lance_schema import (
-    CHUNK,
     CHUNK_COLUMNS,
     DOCUMENT,
     DOCUMENT_ID,
@@ -33,11 +33,11 @@ from stores.vectors.lance_schema import (
     begins,
     literal,
     rows_by_id,
-    shares_one,
     to_applied,
     to_held,
     to_item,
 )
+from stores.vectors.lance_search import search
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -46,27 +46,19 @@ else:
 
 T = TypeVar("T")
 
-_CANDIDATES = 50  # of each ranking; more of them do not make the fused one better
 _TRIES = 3
+_SPARE = 16  # handles that are kept open between calls
 
 
-class LanceReader(VectorReader):
-    """Searches the store in `path`, which another process may be writing, or may not have made yet.
+class _Reads(VectorReader):
+    """The verbs, over whichever version `_read` gives."""
 
-    May be used by many threads at once.
-
-    :arg path: The store's folder.
-    :arg model: The model of the questions' vectors; a search of a store of another one is refused. None: not checked.
-    """
-
-    def __init__(self, path: Path, model: Model | None = None) -> None:
-        self._path = path
+    def __init__(self, model: Model | None) -> None:
         self._model = model
-        self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] | None = None
-        self._store: Store | None = None
-        self._database: Any = None
-        self._idle: list[Table] = []
+
+    @abstractmethod
+    def _read(self, work: Callable[[Store, Table], T], absent: T) -> T:
+        """Do `work` on a version; `absent` where there is no store (yet)."""
 
     @override
     def search(self, query: Query) -> list[FoundChunk]:
@@ -86,7 +78,7 @@ class LanceReader(VectorReader):
                     f"vector store have {store.model.dimension}"
                 )
                 raise StoreError(detail, REINDEX)
-            return _search(table, query)
+            return search(table, query)
 
         return self._read(work, [])
 
@@ -141,8 +133,53 @@ class LanceReader(VectorReader):
 
         return self._read(work, [])
 
+
+class LanceReader(_Reads):
+    """Searches the store in `path`, which another process may be writing, or may not have made yet.
+
+    May be used by many threads at once.
+
+    :arg path: The store's folder.
+    :arg model: The model of the questions' vectors; a search of a store of another one is refused. None: not checked.
+    """
+
+    def __init__(self, path: Path, model: Model | None = None) -> None:
+        super().__init__(model)
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, ...] | None = None
+        self._store: Store | None = None
+        self._database: Any = None
+        self._idle: list[Table] = []
+
+    @override
+    @contextmanager
+    def cut(self) -> Iterator[VectorReader]:
+        """Hold on to one commit; see `VectorReader.cut`.
+
+        :raises StoreError: By the reader in the block, when it is asked after the block, or so long after the version
+            was replaced that maintenance has removed it.
+        """
+        borrowed = self._newest(lambda store, table: (store, table), None)
+        cut = _Cut(self._path, self._model, borrowed)
+        try:
+            yield cut
+        finally:
+            cut.close()
+            if borrowed is not None:
+                self._give_back(*borrowed)
+
+    @override
     def _read(self, work: Callable[[Store, Table], T], absent: T) -> T:
-        """Do `work` on the newest version; `absent` where there is no store yet.
+        def once(store: Store, table: Table) -> T:
+            result = work(store, table)
+            self._give_back(store, table)
+            return result
+
+        return self._newest(once, absent)
+
+    def _newest(self, work: Callable[[Store, Table], T], absent: T) -> T:
+        """Do `work` with a handle at the newest version; `absent` where there is no store yet.
 
         A reindex may drop the table, and maintenance the version, under a slow reader: it begins again.
         """
@@ -153,14 +190,11 @@ class LanceReader(VectorReader):
                     return absent
                 store, table = borrowed
                 table.checkout_latest()
-                result = work(store, table)
+                return work(store, table)
             except (OSError, RuntimeError, ValueError) as error:
                 if not left:
                     detail = f"the vector store in {self._path} cannot be read: {error}"
                     raise StoreError(detail, "try again; if it stays so, remove the folder and run the flow") from error
-                continue
-            self._give_back(store, table)
-            return result
         return absent
 
     def _borrow(self) -> tuple[Store, Table] | None:
@@ -173,7 +207,7 @@ class LanceReader(VectorReader):
 
     def _give_back(self, store: Store, table: Table) -> None:
         with self._lock:
-            if store is self._store:
+            if store is self._store and len(self._idle) < _SPARE:
                 self._idle.append(table)
 
     def _refresh(self) -> None:
@@ -192,59 +226,37 @@ class LanceReader(VectorReader):
             self._stamp = stamp
 
 
-def _search(table: Table, query: Query) -> list[FoundChunk]:
-    import numpy as np
-    from lancedb.query import MatchQuery
+class _Cut(_Reads):
+    """One version, as long as its block lasts.
 
-    allowed = _filter(query)
-    depth = max(_CANDIDATES, 4 * query.k)
-    rankings: list[dict[str, str]] = []
-    if query.vector is not None:
-        near = table.search(np.asarray(query.vector, dtype=np.float32), vector_column_name="vector")
-        near = near.distance_type("cosine").refine_factor(5)
-        rankings.append(_ranking(near, "_distance", 1, allowed, depth))
-    if query.text.strip():
-        # A match query takes the words as words: nothing in a question is syntax.
-        match = table.search(MatchQuery(query.text, "words"), query_type="fts")
-        rankings.append(_ranking(match, "_score", -1, allowed, depth))
-    documents = {chunk_id: document for ranking in rankings for chunk_id, document in ranking.items()}
-    return _join(table, fuse([list(ranking) for ranking in rankings]), documents, query.k)
+    :arg held: A handle at that version, and the store that it is of; None where there was no store.
+    """
 
+    def __init__(self, path: Path, model: Model | None, held: tuple[Store, Table] | None) -> None:
+        super().__init__(model)
+        self._path = path
+        self._held = held
+        self._closed = False
 
-def _filter(query: Query) -> str:
-    """Return what may be ranked at all."""
-    filters = [shares_one("audience", query.audiences)]
-    if query.source:
-        filters.append(f"source = {literal(query.source)}")
-    if query.uri_prefix:
-        filters.append(begins("uri", query.uri_prefix))
-    if query.language:
-        filters.append(f"language = {literal(query.language)}")
-    return " AND ".join(filters)
+    @override
+    @contextmanager
+    def cut(self) -> Iterator[VectorReader]:
+        """Give the same version: there is no other one to be seen from here."""
+        yield self
 
+    def close(self) -> None:
+        """Let nobody read it any more."""
+        self._closed = True
 
-def _ranking(search: Any, by: str, sign: int, allowed: str, depth: int) -> dict[str, str]:
-    """Run one ranking; equal ones in the order of their ids. Returns each hit's document by its id, best first."""
-    found = search.where(allowed, prefilter=True).select(["id", "document", by]).limit(depth).to_arrow().to_pylist()
-    hits = [row for row in found if not math.isnan(row[by])]
-    hits.sort(key=lambda row: (sign * row[by], row["id"]))
-    return {row["id"]: row["document"] for row in hits}
-
-
-def _join(table: Table, ranked: Sequence[tuple[str, float]], documents: dict[str, str], k: int) -> list[FoundChunk]:
-    """Return the first `k` of the ranked chunks that belong to a document, with what it says of them."""
-    items: list[FoundChunk] = []
-    for start in range(0, len(ranked), k):
-        block = ranked[start : start + k]
-        names = [DOCUMENT_ID + document for document in {documents[chunk_id] for chunk_id, _ in block}]
-        columns = list(dict.fromkeys([*CHUNK_COLUMNS, *STATE_COLUMNS]))
-        rows = rows_by_id(table, [*(chunk_id for chunk_id, _ in block), *names], columns)
-        chunks = {row["id"]: row for row in rows if row["kind"] == CHUNK}
-        holders = {row["document"]: to_held(row) for row in rows if row["kind"] == DOCUMENT}
-        for chunk_id, score in block:
-            held = holders.get(documents[chunk_id])
-            if held is not None and chunk_id in held.manifest:
-                items.append(to_item(chunks[chunk_id], held, held.manifest.index(chunk_id), score))
-        if len(items) >= k:
-            break
-    return items[:k]
+    @override
+    def _read(self, work: Callable[[Store, Table], T], absent: T) -> T:
+        if self._closed:
+            detail = f"this cut of the vector store in {self._path} has been closed"
+            raise StoreError(detail, "begin another one")
+        if self._held is None:
+            return absent
+        try:
+            return work(*self._held)
+        except (OSError, RuntimeError, ValueError) as error:
+            detail = f"this cut of the vector store in {self._path} cannot be read any more: {error}"
+            raise StoreError(detail, "begin another one") from error

@@ -74,8 +74,8 @@ def reindex(
         for rows in _batches(old, one_of("kind", [DOCUMENT, DELETED, MARK])):
             new.add(to_table(rows, new.schema), on_bad_vectors="null")
         new.optimize()
+        # The table that was active stays for those who are reading it: the next writer, or reindex, drops it.
         replace_store(path, msgspec.structs.replace(store, table=name, model=model))
-        drop_others(database, name)
     return done
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from stores.vectors.lance_folder import (
     check_model,
     connect,
     create_table,
+    drop_drafts,
     drop_others,
     next_table,
     random_identity,
@@ -98,7 +100,7 @@ class LanceWriter(VectorWriter):
             resources.callback(WriterLock(path / "writer.lock", f"the vector store in {path}").close)
             self._store, empty = _open_store(path, model, new_id)
             database = connect(path)
-            drop_others(database, self._store.table)
+            former = drop_drafts(database, self._store.table)
             self._table = database.open_table(self._store.table)
             self._schema: pa.Schema = self._table.schema
             self._holdings = Holdings(complete=empty)
@@ -108,6 +110,7 @@ class LanceWriter(VectorWriter):
                 self._writing,
                 every=optimize_every,
                 index_above=index_above,
+                drop_former=partial(drop_others, database, self._store.table) if former else None,
             )
             resources.callback(self._maintenance.close)
             self._resources = resources.pop_all()

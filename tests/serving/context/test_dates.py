@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from events.clock import to_millis
 from serving.context.dates import HALF_A_YEAR, days, next_day
 
-FRIDAY = to_millis(datetime(2026, 10, 30, 23, 59))
+FRIDAY = to_millis(datetime(2026, 10, 30, 23, 59, tzinfo=timezone.utc))
 
 
 def named(text: str, now: int = FRIDAY) -> list[str]:
@@ -130,7 +130,7 @@ def test_a_day_says_where_it_stands() -> None:
 
 
 def test_leap_days_are_read_where_there_is_one_near() -> None:
-    assert named("29 February", to_millis(datetime(2028, 1, 5))) == ["2028-02-29"]
+    assert named("29 February", to_millis(datetime(2028, 1, 5, tzinfo=timezone.utc))) == ["2028-02-29"]
 
 
 @given(st.dates(date(1902, 1, 1), date(2198, 12, 31)), st.integers(-HALF_A_YEAR + 2, HALF_A_YEAR - 2))
@@ -153,7 +153,7 @@ _PIECES = ["3", "31st", "29", "May", "november", "2026", "to", "of", "the", "-",
 @given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=4), max_size=40), st.sampled_from(["", " "]))
 def test_any_text_is_read_in_order_and_within_itself(pieces: list[str], between: str) -> None:
     text = between.join(pieces)
-    end = 0
+    begin = end = 0
     for found in days(text, FRIDAY):
         assert found.begin >= end or found.begin == begin
         begin, end = found.begin, found.end

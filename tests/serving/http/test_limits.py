@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -35,10 +36,8 @@ def test_json_is_read_as_it_was_written(value: Any, ascii_only: bool) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    try:
-        strict_json(raw)
-    except RejectedError as error:
-        assert error.hint
+    with contextlib.suppress(RejectedError):
+        json.dumps(strict_json(raw), allow_nan=False).encode()
 
 
 @pytest.mark.parametrize(

@@ -40,15 +40,16 @@ _KINDS: dict[type, Kind] = {int: "int", str: "text"}
 class World:
     """The company in a data folder, with its service and one key for each purpose.
 
+    :arg name: Of the key.
     :arg serving: Settings of the read side, beside those that it needs.
     """
 
-    def __init__(self, path: Path, **serving: Any) -> None:
+    def __init__(self, path: Path, name: str = "everything", **serving: Any) -> None:
         self.settings = settings_of(path, **serving)
         self.tokens = Tokens(self.settings, clock)
         self.keys = Keys(self.settings.keys_path, clock=clock)
         self.service = Service.of(self.settings, self.tokens, clock)
-        self.key = self.keys.create("everything", SCOPES, ["public", "staff"])
+        self.key = self.keys.create(name, SCOPES, ["public", "staff"])
         self.anna = self.tokens.sign(ANNA, "default", ["public"], None).token
         self.bert = self.tokens.sign(BERT, "default", ["public"], None).token
 

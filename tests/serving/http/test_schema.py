@@ -1,0 +1,65 @@
+"""Whatever the OpenAPI document lets pass or forbids: no request meets a bug, and every response is as documented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import BaseSchema, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from tests.serving.http.world import World, fill, settings_of
+
+EXAMPLES = 12
+OPERATIONS = 18
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    path = tmp_path_factory.mktemp("schema")
+    fill(settings_of(path))
+    found = World(path, requests_per_minute=1_000_000, hosts=["testserver"])
+    yield found
+    found.service.close()
+
+
+@pytest.fixture(scope="module")
+def document(world: World) -> BaseSchema:
+    """Return the document with the application that it is of."""
+    return schemathesis.openapi.from_asgi("/openapi.json", world.app(page=False), headers=world.headers())
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
+def test_requests_meet_no_bug_and_responses_are_as_documented(
+    document: BaseSchema, world: World, mode: GenerationMode
+) -> None:
+    asked = 0
+    for found in document.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy(generation_mode=mode))
+        def ask(case: Case) -> None:
+            nonlocal asked
+            asked += 1
+            case.call_and_validate(headers=world.headers(world.anna), checks=CHECKS)
+
+        ask()
+    assert asked >= OPERATIONS

@@ -20,13 +20,16 @@ from serving.render import span
 
 MOST = 6
 """Passages of an answer."""
-_ENOUGH, _ENOUGH_WORDS = 0.57, 0.3
-"""Measured on the fixtures' questions, and others that the fixtures say nothing about."""
+_ENOUGH = 0.57
+_ENOUGH_WORDS, _ENOUGH_OF_ONE = 0.2, 0.6
+"""Of meaning and half of the words; and of words alone: of several, or of one. Measured on the fixtures' questions, and
+on others that the fixtures say nothing about."""
 _HALF = 0.5
-_BONUS = {"row": 0.25, "activity": 0.15, "profile": 0.0, "chunk": 0.0, "turn": 0.0}
+_BONUS = {"row": 0.25, "activity": 0.05}
 """Rows were looked up by what the question names, activities are the person's own."""
 _WORDS, _RANK = 0.45, 0.3
-_SHARE_OF_BEST = 0.72
+"""What its own words, and its place in the context, count beside the meaning."""
+_SHARE_OF_BEST, _SHARE_BY_WORDS = 0.72, 0.6
 _ALIKE = 0.8
 _MOST_ROWS = 3
 _MOST_SUPERSEDED = 3
@@ -72,17 +75,18 @@ def _scored(context: Context, ranking: Ranking) -> list[_Scored]:
     for passage, weight in zip(found, weights, strict=True):
         item = items[passage.number]
         meaning = weight.words if weight.meaning is None else weight.meaning
-        score = meaning + _WORDS * weight.own + _RANK * item.score + _BONUS[item.kind]
+        bonus = _BONUS.get(item.kind, 0.0) if weight.shared else 0.0
+        score = meaning + _WORDS * weight.own + _RANK * item.score + bonus
         scored.append(_Scored(score, weight, passage, item, frozenset(stems(passage.text))))
     ordered = sorted(scored, key=lambda one: (-one.score, one.item.number, one.passage.at))
     return _one_view_of_tables(ordered)
 
 
 def _says_enough(weight: Weight, item: ContextItem) -> bool:
-    if item.kind == "row":
+    if item.kind == "row" and weight.shared:
         return True
     if weight.meaning is None:
-        return weight.words >= _ENOUGH_WORDS
+        return weight.words >= (_ENOUGH_WORDS if weight.shared > 1 else _ENOUGH_OF_ONE)
     return weight.meaning + _HALF * weight.words >= _ENOUGH
 
 
@@ -111,7 +115,7 @@ def _chosen(scored: Sequence[_Scored]) -> list[_Scored]:
     by_place = {(one.item.number, one.passage.at): one for one in scored}
     chosen: list[_Scored] = []
     for one in scored:
-        if one.score < _SHARE_OF_BEST * scored[0].score:
+        if one.score < (_SHARE_BY_WORDS if one.weight.meaning is None else _SHARE_OF_BEST) * scored[0].score:
             break
         # What speaks of the sentence before it is understood with that one only.
         before = by_place.get((one.item.number, one.passage.at - 1)) if one.passage.leans else None

@@ -32,11 +32,13 @@ class Weight(NamedTuple):
 
     :arg words: Share of the question's words that it has, each by its rarity, from 0 to 1.
     :arg own: The same without those that only its heading has.
+    :arg shared: How many of the question's words it has, those of its heading among them.
     :arg meaning: Cosine with the question; None where that was not looked at.
     """
 
     words: float
     own: float
+    shared: int
     meaning: float | None = None
 
 
@@ -86,11 +88,12 @@ def by_words(question: str, passages: Sequence[Passage]) -> list[Weight]:
     said = [set(stems(passage.text)) for passage in passages]
     above = [set(stems(passage.about)) for passage in passages]
     counts = Counter(stem for own, about in zip(said, above, strict=True) for stem in (own | about) & asked)
-    rarity = {stem: math.log(1 + (len(passages) + 1) / (counts[stem] + 0.5)) for stem in asked}
+    # What nobody has is as rare as what one has: else a single such word would outweigh all others.
+    rarity = {stem: math.log(1 + (len(passages) + 1) / (max(counts[stem], 1) + 0.5)) for stem in asked}
     whole = math.fsum(rarity.values()) or 1.0
     weights = []
     for own, about in zip(said, above, strict=True):
         in_own = math.fsum(rarity[stem] for stem in own & asked) / whole
         in_about = math.fsum(rarity[stem] for stem in (about - own) & asked) / whole
-        weights.append(Weight(in_own + _OF_ABOUT * in_about, in_own))
+        weights.append(Weight(in_own + _OF_ABOUT * in_about, in_own, len((own | about) & asked)))
     return weights

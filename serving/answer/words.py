@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[0-9]+(?:[.,:][0-9]+)+|[^\W_]+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _KEPT = 5
 _SHORTEST_PLURAL = 4

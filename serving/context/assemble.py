@@ -6,7 +6,9 @@ demanded fresh is fresh or refused. Nothing is kept here: that is for whoever se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 import msgspec
 
@@ -36,6 +38,7 @@ from stores.settings import Settings
 LEAST_BUDGET, MOST_BUDGET = 50, 1_000_000
 MOST_CHUNKS = 200
 _LONGEST_ID = 512
+_SEARCHES = 8
 
 
 class Assembler:
@@ -71,6 +74,7 @@ class Assembler:
         self._objectives = objectives(settings.feedback)
         self._tokenizer = tokenizer_of(self._wanted.tokenizer, knowledge.embedder)
         self._questions = Questions(knowledge.embedder)
+        self._searching = ThreadPoolExecutor(_SEARCHES, thread_name_prefix="documents")
 
     def assemble(self, caller: Caller, request: ContextRequest) -> Context:
         """Return the context of a question.
@@ -94,13 +98,21 @@ class Assembler:
             demand = demand._replace(seconds=min(demand.seconds, self._settings.serving.wait_seconds))
         with open_cuts(readers, self._streams, demand, self._clock) as cuts:
             gathering = Gathering(self._sources, cuts, caller, request)
-            # First what may be refused; last what needs the question's vector, which is being made meanwhile.
-            said = gathering.turns()
-            found = [*gathering.person(), *gathering.rows()]
-            if vector is not None:
-                found += gathering.chunks(vector.result(), most)
+            with self._meanwhile(lambda: gathering.chunks(vector, most)) as pieces:
+                said = gathering.turns()
+                found = [*gathering.person(), *gathering.rows()]
+            found += pieces.result()
         notes = [*self._unasked(caller, most), *gathering.notes]
         return self._context(gathering, request, [*found, *said], notes, cuts.now)
+
+    @contextmanager
+    def _meanwhile(self, search: Callable[[], list[Candidate]]) -> Iterator[Future[list[Candidate]]]:
+        """Search documents on another thread; it has ended with the block, however that ends."""
+        begun = self._searching.submit(search)
+        try:
+            yield begun
+        finally:
+            wait([begun])
 
     def _context(
         self,
@@ -136,7 +148,7 @@ class Assembler:
             tokenizer=self._tokenizer.name,
             left_out=packed.left_out,
             cuts=tuple(lag.cut() for lag in gathering.lags.values()),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(sorted(set(notes))),
         )
 
     def _unasked(self, caller: Caller, most: int) -> list[str]:

@@ -91,7 +91,7 @@ def _attribute(text: str) -> str:
     line = _line(text)
     if len(line) > _ATTRIBUTE_CHARS:
         line = f"{line[:_ATTRIBUTE_CHARS]}…"
-    return _escaped(line).replace('"', "&quot;").replace(">", "&gt;")
+    return _escaped(line).replace('"', "&quot;")
 
 
 def _escaped(text: str) -> str:

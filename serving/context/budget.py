@@ -24,7 +24,7 @@ from events.context import KINDS, ItemKind
 from serving.context.block import Shown, block, head, piece
 from serving.context.tokens import Tokenizer
 
-SHARES: dict[ItemKind, float] = {"profile": 0.3, "activity": 0.3, "row": 0.5, "chunk": 0.5, "turn": 0.3}
+SHARES: dict[ItemKind, float] = {"profile": 0.2, "activity": 0.15, "row": 0.35, "chunk": 0.35, "turn": 0.2}
 """Of the room, how much a kind may fill while others wait."""
 
 _CHARS_A_TOKEN = 32

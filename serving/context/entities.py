@@ -105,9 +105,13 @@ class Entities:
 
 
 class _Known(NamedTuple):
-    """What was read at once. `soonest` is when (ms since epoch) it may be read again at the earliest."""
+    """What was read at once, and from when to when (ms since epoch) it is to be read again.
+
+    :arg mark: Up to where the store was then.
+    """
 
     names: dict[Column, Gazetteer]
+    values: dict[Column, list[str]]
     cut_short: tuple[Column, ...]
     mark: dict[tuple[str, str], int]
     soonest: int
@@ -142,7 +146,7 @@ class Names:
         known = self._known
         if known is None:
             with self._turn:
-                known = self._known = self._known or self._read(tables, now)
+                known = self._known = self._known or self._read(tables, now, None)
         elif self._columns and self._is_due(known, tables, now):
             self._start(known, now)
         return known.names, known.cut_short
@@ -164,31 +168,34 @@ class Names:
     def _start(self, known: _Known, now: int) -> None:
         with self._turn:
             if self._known is known and (self._reading is None or not self._reading.is_alive()):
-                self._reading = threading.Thread(target=self._read_beside, args=(now,), name="names", daemon=True)
+                self._reading = threading.Thread(target=self._read_beside, args=(known, now), name="names", daemon=True)
                 self._reading.start()
 
-    def _read_beside(self, now: int) -> None:
+    def _read_beside(self, known: _Known, now: int) -> None:
         try:
             reader = self._open_reader()
             try:
-                self._known = self._read(reader, now)
+                self._known = self._read(reader, now, known)
             finally:
                 reader.close()
         except HeadraceError as error:  # what is known already stays
             logger.warning("names could not be read anew: %s", error)
 
-    def _read(self, tables: RowReader, now: int) -> _Known:
+    def _read(self, tables: RowReader, now: int, before: _Known | None) -> _Known:
         begin = perf_counter()
         # What comes in meanwhile is read again for nothing, rather than missed.
         mark = _mark_of(tables) if self._columns else {}
-        names, cut_short = dict[Column, Gazetteer](), list[Column]()
-        for column in self._columns:
-            values = tables.values(*column, MOST_VALUES + 1)
-            if len(values) > MOST_VALUES:
-                cut_short.append(column)
-            names[column] = Gazetteer(values[:MOST_VALUES])
+        values = {column: tables.values(*column, MOST_VALUES + 1) for column in self._columns}
+        names = {
+            column: before.names[column]
+            if before is not None and found == before.values[column]
+            else Gazetteer(found[:MOST_VALUES])
+            for column, found in values.items()
+        }
+        cut_short = tuple(column for column, found in values.items() if len(found) > MOST_VALUES)
         rest = round((perf_counter() - begin) * 1000 * _REST)
-        return _Known(names, tuple(cut_short), mark, now + min(max(rest, SOONEST), LATEST), now + LATEST)
+        soonest = now + min(max(rest, SOONEST), LATEST)
+        return _Known(names, values, cut_short, mark, soonest, now + LATEST)
 
 
 def _mark_of(tables: RowReader) -> dict[tuple[str, str], int]:

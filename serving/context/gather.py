@@ -6,6 +6,7 @@ Nothing of a person is read but of the one that the caller asks for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -112,18 +113,18 @@ class Gathering:
         self.notes += notes
         return found
 
-    def chunks(self, vector: list[float] | None, most: int) -> list[Candidate]:
-        """Return the pieces of documents.
+    def chunks(self, embedded: Future[list[float] | None] | None, most: int) -> list[Candidate]:
+        """Return the pieces of documents. May run beside the other reads.
 
-        :arg vector: Of the question; None if it could not be made.
+        :arg embedded: Gives the question's vector, or None if it could not be made.
         :arg most: So many at most.
         """
         documents, audiences = self._cuts.readers.documents, self.caller.audiences
-        if documents is None:
+        if documents is None or embedded is None:
             return []
+        vector, question = embedded.result(), self._request.question
         if vector is None:
             self.notes.append("documents were searched by words alone: the question could not be embedded")
-        question = self._request.question
         return self._tried(KNOWLEDGE, lambda: chunks.find(question, vector, documents, audiences, most), [])
 
     def _person(self) -> Profile | None:

@@ -42,6 +42,8 @@ MOST_COMBINATIONS = 20
 _MOST_QUERIES = 200
 """Queries of one look-up: its combinations, each for all by which rows may be the person's."""
 
+_SINGLE = (str, int, float, Decimal)
+_NUMBERS = (int, float, Decimal)
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 Kinds = Mapping[str, Mapping[str, str]]
@@ -123,14 +125,15 @@ class Lookups:
         for lookup in self._lookups:
             hits[lookup.called] = []
             groups = _groups(lookup, question, hits)
-            if all(group.values for group in groups) and self._may_see(lookup.table, question.caller):
+            if all(group.values for group in groups) and self.may_see(lookup.table, question.caller):
                 hits[lookup.called] = self._find(
                     lookup, groups, question, tables=tables, kinds=kinds().get(lookup.table, {}), notes=notes
                 )
         wanted = [hit for found in hits.values() for hit in found]
         return [hit for hit in wanted if question.only is None or hit.lookup.table in question.only], notes
 
-    def _may_see(self, table: str, caller: Caller) -> bool:
+    def may_see(self, table: str, caller: Caller) -> bool:
+        """Tell whether a caller may see rows of a live table."""
         try:
             self._gate.check(table, caller)
         except ForbiddenError:
@@ -223,7 +226,7 @@ def _distinct(members: Iterable[str], rows: Iterable[tuple[Mapping[str, Any], fl
     found: dict[str, _Values] = {}
     for row, score in rows:
         values = tuple(row.get(member) for member in members)
-        if all(isinstance(value, str | int | float | Decimal) for value in values):
+        if all(isinstance(value, _SINGLE) for value in values):
             name = repr(values)
             found[name] = values, max(score, found[name][1] if name in found else 0.0)
     return tuple(found.values())
@@ -264,6 +267,6 @@ def _rank(value: Any) -> tuple[int, Any] | None:
         return None
     if isinstance(value, bool):
         return 1, value
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, _NUMBERS):
         return 0, value
     return (2, value) if isinstance(value, str) else (3, 0)

@@ -25,7 +25,6 @@ from serving.context.checks import PLACEHOLDER, check
 from serving.context.entities import Entities, Names
 from serving.context.gazetteer import MOST_VALUES
 from serving.context.lookups import Hit, Lookups, Question, key_columns
-from serving.errors import ForbiddenError
 from serving.lookups import short_key
 from stores.rows.base import HELD, Former, RowId, RowReader, StoredRow
 from stores.rows.choose import open_row_reader
@@ -85,7 +84,7 @@ class RowFinder:
         notes += [
             f"of {table}.{column} the first {MOST_VALUES:,} names are known only"
             for table, column in cut_short
-            if self._may_see(table, caller)
+            if self._lookups.may_see(table, caller)
         ]
         best = _each_once(hits)
         former = self._former(best, tables, now)
@@ -95,20 +94,11 @@ class RowFinder:
         ]
         return _named_apart(told), notes
 
-    def _may_see(self, table: str, caller: Caller) -> bool:
-        try:
-            self._gate.check(table, caller)
-        except ForbiddenError:
-            return False
-        return True
-
     def _kinds(self, tables: RowReader) -> dict[str, dict[str, str]]:
         facts = tables.facts(COLUMNS)
         known = self._kinds_of_fact
         # Facts change seldom, and long ones take long to read.
-        self._kinds_of_fact = read = {
-            fact: known.get(fact) or kinds_of(seen_of(fact)) for fact in facts.values()
-        }
+        self._kinds_of_fact = read = {fact: known.get(fact) or kinds_of(seen_of(fact)) for fact in facts.values()}
         return {table: read[fact] for table, fact in facts.items()}
 
     def _kinds_now(self) -> dict[str, dict[str, str]]:
@@ -208,15 +198,15 @@ def _in_order(columns: Iterable[str], key: Row, kinds: Mapping[str, str]) -> lis
 
 
 def _superseded(shown: Mapping[str, Any], former: Sequence[Former]) -> tuple[Superseded, ...]:
-    """Return, of the columns that are shown, the last values before, newest change first; none for one that is back."""
+    """Return, of the columns that are shown, the last value that was another, newest change first.
+
+    A row that has come back with the values that it had before says nothing by that.
+    """
     found: dict[str, Superseded] = {}
-    seen: set[str] = set()
     for one in former:
         for column, was in one.was.items():
-            if column in shown and column not in seen:
-                seen.add(column)
-                if not wording.same(was, shown[column]):
-                    found[column] = Superseded(column, was, shown[column], one.until)
+            if column in shown and column not in found and not wording.same(was, shown[column]):
+                found[column] = Superseded(column, was, shown[column], one.until)
     order = {column: at for at, column in enumerate(shown)}
     return tuple(sorted(found.values(), key=lambda one: (-one.until, order[one.column])))
 

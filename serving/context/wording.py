@@ -30,6 +30,8 @@ _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2})(:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _MOST_ZEROS = 30
+_REALS = (float, Decimal)
+_NESTED = (list, tuple, dict)
 
 
 def plain(value: Any) -> str:
@@ -39,7 +41,7 @@ def plain(value: Any) -> str:
     if isinstance(value, str):
         found = _MOMENT.fullmatch(value)
         return _moment(found) if found else cut(value)
-    if isinstance(value, float | Decimal):
+    if isinstance(value, _REALS):
         return _number(value)
     return cut(json_text(value))
 
@@ -62,7 +64,7 @@ def kept(value: Any) -> Any:
     """Return a value as it goes to other programs: as it is, of a very long one the beginning as text."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value) if len(value) <= LONGEST else cut(value)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, _NESTED):
         text = json_text(value)
         return value if len(text) <= LONGEST else cut(text)
     return value
@@ -82,8 +84,8 @@ def minute(millis: int) -> str:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values of a column say the same: a number is one however it is kept."""
-    return bool(_exact(one) == _exact(other))
+    """Tell whether two values of a column say the same: a number is one however it is kept, and truth is no number."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(_exact(one) == _exact(other))
 
 
 def _exact(value: Any) -> Any:

@@ -49,7 +49,8 @@ class Pool:
     def __init__(self, most: int, seconds: float) -> None:
         self._seconds = seconds
         self._free = asyncio.Semaphore(most)
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="headrace")
+        self._most = most
+        self._threads: ThreadPoolExecutor | None = None
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call in a thread, and return what it returns.
@@ -63,14 +64,17 @@ class Pool:
             detail = "there is too much to do at the moment"
             raise BusyError(detail, "ask again in a moment") from None
         loop = asyncio.get_running_loop()
+        self._threads = self._threads or ThreadPoolExecutor(self._most, thread_name_prefix="headrace")
         called = self._threads.submit(call, *args)
         # A call cannot be stopped: its thread is free when it has ended, not when whoever waited for it has left.
         called.add_done_callback(partial(self._release, loop))
         return await asyncio.wrap_future(called)
 
     def close(self) -> None:
-        """Take no more calls; those that run come to their end."""
-        self._threads.shutdown(wait=False)
+        """Let go of the threads; those that work come to the end of it. The next call begins new ones."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+        self._threads = None
 
     def _release(self, loop: asyncio.AbstractEventLoop, called: Future[Any]) -> None:
         del called

@@ -24,6 +24,14 @@ from serving.service import AnswerEvent, Given, Served
 router = APIRouter(route_class=GuardedRoute, tags=["questions"])
 
 _ALWAYS = (401, 403, 408, 413, 421, 422, 429, 503)
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["context", "token", "answer", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 _EVENTS = """event: context
 data: {"id": "c7q2", "items": []}
 
@@ -68,7 +76,7 @@ async def kept(asked: Asked, id: str = Path(max_length=LONGEST_ID)) -> Response:
             "description": "With `stream` events: `context` (as of `POST /context`), `token` (`{text}`) for each piece "
             "of the text, and in the end `answer`, or `error` if it came to nothing. Lines that begin with a colon say "
             "that the server is still there.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": _EVENTS}},
         },
         **documented(*_ALWAYS, 409, 412),
     },

@@ -2,7 +2,7 @@
 
 import { isAbort, RequestError } from "./wire.js";
 
-const SLOWEST = 10_000;
+const SLOWEST = 8000;
 
 export class Poll {
   #work;
@@ -58,7 +58,7 @@ export class Poll {
       if (isAbort(error) && abort.signal.aborted) return;
       if (!(error instanceof RequestError)) reportError(error);
       this.#failures += 1;
-      wait = Math.max(Math.min(this.#every * 2 ** this.#failures, SLOWEST), (error.after ?? 0) * 1000);
+      wait = Math.max(Math.min(this.#every * 2 ** (this.#failures - 1), SLOWEST), (error.after ?? 0) * 1000);
     }
     if (abort.signal.aborted) return;
     this.#abort = null;

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from playwright.sync_api import expect
+
 from tests.browser.fake_api import KEY, FakeApi
 from tests.servers.browser import browser as running
 
@@ -22,6 +24,7 @@ Open = Callable[..., "Page"]
 def browser() -> Iterator[Browser]:
     """Return the browser that all tests share."""
     with running() as started:
+        expect.set_options(timeout=10_000)
         yield started
 
 

@@ -121,13 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(address.path.lstrip("/") or "index.html")
             return
         path, query, server = address.path.strip("/"), parse_qs(address.query), self.server
+        refusal = server.fail.get(path)
         server.note(Seen(self.command, path, query, body, self.headers.get("Headrace-Person", "")))
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             error = {"kind": "unknown_caller", "detail": "the key is not known", "hint": "make one"}
             self._json({"error": error}, 401)
-        elif path in server.fail:
-            status, error = server.fail[path]
-            self._json({"error": error}, status)
+        elif refusal is not None:
+            self._json({"error": refusal[1]}, refusal[0])
         elif path == "answer":
             self._answer(body)
         elif path == "profiles/me/graph.svg":

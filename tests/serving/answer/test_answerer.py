@@ -88,11 +88,7 @@ def test_what_was_said_before_is_told_to_the_model() -> None:
         pytest.param(Reply([delta("one"), DONE, Wait()]), "one", id="open after the end"),
         pytest.param(Reply([delta("one"), delta(finish="stop"), Wait()]), "one", id="silent after the end"),
         pytest.param(Reply([delta("one"), delta(finish="stop"), b"data: ?\n\n"]), "one", id="garbage after the end"),
-        pytest.param(
-            Reply([*(bytes([byte]) for byte in spoken("öne").pieces[0]), DONE]),  # type: ignore[union-attr]  # bytes
-            "öne",
-            id="byte by byte",
-        ),
+        pytest.param(Reply([*(bytes([byte]) for byte in delta("öne")), DONE]), "öne", id="byte by byte"),
         pytest.param(
             Reply([b'data: {"choices": [{"delta":\ndata: {"content": "one"}}]}\n\n', DONE]), "one", id="lines of data"
         ),

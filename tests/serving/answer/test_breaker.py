@@ -6,7 +6,14 @@ import threading
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from serving.answer.breaker import Breaker, Permit
 
@@ -79,8 +86,8 @@ class Against(RuleBasedStateMachine):
         assert self.breaker.wait() == (max(0, self.opens_at - self.time) if expected == "open" else 0)
 
 
-class TestBreaker(Against.TestCase):  # type: ignore[misc]  # Hypothesis does not type it
-    settings = settings(max_examples=150, stateful_step_count=40)
+def test_it_decides_as_the_model_does() -> None:
+    run_state_machine_as_test(Against, settings=settings(max_examples=150, stateful_step_count=40))  # type: ignore[no-untyped-call]  # Hypothesis does not type it
 
 
 def test_of_many_that_come_at_once_after_the_pause_one_gets_through() -> None:

@@ -63,8 +63,8 @@ SERVED: list[dict[str, Any]] = [
 INES = local("p-ines")
 
 
-def airline_settings(path: Path, **serving: Any) -> Settings:
-    """Return settings of the airline; `serving` goes over its own."""
+def airline_settings(path: Path, rows: dict[str, Any] | None = None, **serving: Any) -> Settings:
+    """Return settings of the airline over the row store of `rows`; `serving` goes over its own."""
     live = [
         {"name": "flights", "table": "flights"},
         {"name": "fares", "table": "fares", "ttl_seconds": 86_400.0},
@@ -72,6 +72,7 @@ def airline_settings(path: Path, **serving: Any) -> Settings:
     ]
     return load(
         data_dir=path,
+        rows=rows or {},
         tables={"streams": [{"name": "ops"}], "live": live},
         profiles={
             "streams": [{"name": "crm"}],

@@ -13,8 +13,8 @@ from serving.context.block import block, clean, head, piece
 from tests.serving.context.samples import NOW, ready
 
 # An independent reader: lines, attributes and entities as XML has them.
-_ITEM = re.compile(r'<item((?: [a-z_]+="[^"<>]*")*)>\n([^<]*)\n</item>')
-_ATTRIBUTE = re.compile(r' ([a-z_]+)="([^"<>]*)"')
+_ITEM = re.compile(r'<item((?: [a-z_]+="[^"<]*")*)>\n([^<]*)\n</item>')
+_ATTRIBUTE = re.compile(r' ([a-z_]+)="([^"<]*)"')
 
 
 def parsed(text: str) -> tuple[str, list[tuple[dict[str, str], str]]]:

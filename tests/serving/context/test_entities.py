@@ -16,7 +16,7 @@ from serving.access.caller import local
 from serving.access.rows import RowGate
 from serving.context import entities, rows
 from serving.context.entities import LATEST, MOST_FOUND, SOONEST, Entities, Finding, Names
-from serving.context.gazetteer import Gazetteer
+from serving.context.gazetteer import Gazetteer, words
 from serving.context.rows import RowFinder
 from stores.rows.base import RowReader
 from stores.rows.choose import open_row_reader
@@ -92,7 +92,7 @@ def reader_of(settings: Settings) -> Iterator[RowReader]:
 
 def knows(names: Names, reader: RowReader, name: str, now: int) -> bool:
     known, _ = names.known(reader, now)
-    return bool(known[COLUMN].find(entities.words(name)))
+    return bool(known[COLUMN].find(words(name)))
 
 
 def test_names_are_there_at_the_first_question(airline: Settings) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.changes import Row
+from events.clock import to_millis
 from events.errors import SettingsError
 from serving.access.caller import Caller, local
 from serving.access.rows import RowGate
@@ -19,6 +25,8 @@ from serving.context.readings import readings
 from serving.context.rows import RowFinder
 from stores.rows.base import Condition
 from stores.settings import Settings
+from tests.contract.row_samples import postgres_place
+from tests.dataflows.tables_content import STREAMS, replay, settings_of
 from tests.serving.context.airline import (
     BAGS,
     FARES,
@@ -36,6 +44,7 @@ from tests.serving.context.airline import (
     take_in,
     with_trips,
 )
+from tests.servers.postgres import running
 
 
 @pytest.fixture(scope="module")
@@ -295,3 +304,111 @@ def test_past_the_time_to_live_a_row_is_found_by_its_key_alone(airline: Settings
     by_flight = asked(airline, {"table": "fares", "where": {"flight_id": "number"}}, entities=[entity])
     assert found(by_flight, "#1", now=NOW) == ["fares/11", "fares/12"]
     assert found(by_flight, "#1", now=late) == []
+
+
+def test_threads_that_ask_at_once_get_what_one_gets(airline: Settings) -> None:
+    questions = ["Is CRV204 on time?", "to Madeira on 3 November", "Lisbon", "nothing"] * 8
+    alone = [found(airline, question) for question in questions]
+    shared = RowFinder(airline, RowGate(airline))
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda question: found(airline, question, finder=shared), questions))
+    assert together == alone
+
+
+COMPANY: dict[str, Any] = {
+    "entities": [
+        {"name": "flight", "pattern": r"\bCRV ?\d{3}\b", "remove": " ", "upper": True},
+        {"name": "town", "table": "flights", "column": "destination"},
+        {"name": "hotel", "table": "rooms", "column": "hotel"},
+        {"name": "place", "table": "rooms", "column": "place"},
+        {"name": "day", "dates": True},
+    ],
+    "lookups": [
+        {"table": "flights", "where": {"number": "flight"}, "order": "departs_at", "limit": 100},
+        {
+            "name": "flights_on",
+            "table": "flights",
+            "where": {"destination": "town", "departs_at": "day"},
+            "order": "departs_at",
+            "limit": 100,
+        },
+        {"table": "fares", "where": {"flight_id": "flights.id"}, "order": "price", "limit": 100},
+        {"table": "rooms", "where": {"hotel": "hotel"}, "order": "name", "limit": 100},
+        {"name": "rooms_in", "table": "rooms", "where": {"place": "place"}, "order": "name", "limit": 100},
+        {"table": "rates", "where": {"room_id": "rooms.id"}, "limit": 100},
+    ],
+    "tables": [],
+}
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    data = tmp_path_factory.mktemp("company")
+    replay(STREAMS, data)
+    return settings_of(data, serving=COMPANY)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, list[Row]]:
+    """Return the rows that the recorded company has in the end, table by table."""
+    tables = json.loads((STREAMS / "operations.final.json").read_text())
+    return {name: list(rows.values()) for name, rows in tables.items()}
+
+
+def keys(table: str, rows: Iterable[Row], order: str = "id") -> list[str]:
+    return [f"{table}/{row['id']}" for row in sorted(rows, key=lambda row: (row[order], f'{{"id":{row["id"]}}}'))]
+
+
+RECORDED = to_millis(datetime(2026, 10, 31, 12, tzinfo=timezone.utc))
+
+
+def test_of_the_recorded_company_a_flight_is_told_with_its_fares(
+    company: Settings, recorded: dict[str, list[Row]]
+) -> None:
+    flights = [row for row in recorded["flights"] if row["number"] == "CRV204"]
+    fares = [row for row in recorded["fares"] if row["flight_id"] in {row["id"] for row in flights}]
+    assert flights
+    assert fares
+    asked_for = found(company, "Is crv 204 late, and what is it?", now=RECORDED)
+    assert asked_for == keys("flights", flights, "departs_at") + keys("fares", fares, "price")
+
+
+def test_of_the_recorded_company_a_town_and_a_day_lead_to_the_flights_of_that_day(
+    company: Settings, recorded: dict[str, list[Row]]
+) -> None:
+    flights = [
+        row
+        for row in recorded["flights"]
+        if row["destination"] == "Lisbon" and row["departs_at"].startswith(("2026-11-01", "2026-11-02"))
+    ]
+    assert len(flights) > 1
+    for question in ("To LISBON tomorrow or on Monday?", "Lisbon, 1/11/2026, 2 Nov", "1st to 2nd of november: lisbon"):
+        told = found(company, question, now=RECORDED, only=("flights",))
+        assert told == keys("flights", flights, "departs_at")
+
+
+def test_of_the_recorded_company_a_hotel_is_found_without_its_accents(
+    company: Settings, recorded: dict[str, list[Row]]
+) -> None:
+    rooms = [row for row in recorded["rooms"] if row["hotel"] == "Hotel Bahía Calmada"]
+    rates = [row for row in recorded["rates"] if row["room_id"] in {row["id"] for row in rooms}]
+    assert rooms
+    asked_for = found(company, "what is free at the hotel bahia calmada?", now=RECORDED)
+    assert asked_for[: len(rooms)] == keys("rooms", rooms, "name")
+    assert set(asked_for[len(rooms) :]) == set(keys("rates", rates))
+
+
+def test_from_postgresql_the_same_is_told(airline: Settings, request: pytest.FixtureRequest) -> None:
+    before = change("fares", 11, {**FARES[11], "price": Decimal("119.50")}, NOW - 2 * HOUR)
+    after = change("fares", 11, {**FARES[11], "price": Decimal("99.50")}, NOW - HOUR // 2)
+    with postgres_place(running(request.config).dsn()) as place:
+        rows = {"backend": "postgres", "dsn": place.dsn, "db_schema": place.schema}
+        there = airline_settings(airline.data_dir / "postgres", rows=rows)
+        here = airline_settings(airline.data_dir / "sqlite")
+        for made in (there, here):
+            take_in(made, [before, *all_changes(), after])
+        for question in ("Is CRV204 on time?", "Lisbon or SAO TOME on Monday?", "CRV112, CRV204 on 3 November"):
+            told = find(there, question, profile=profile())
+            assert told == find(here, question, profile=profile())
+            assert told[0]
+    assert "fares/11" in found(here, "CRV204")

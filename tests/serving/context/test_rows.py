@@ -248,8 +248,22 @@ def test_a_row_is_told_the_same_in_whatever_order_its_changes_came(
     shuffle.shuffle(changes)
     take_in(other, changes)
     assert told(in_order, 1) == told(other, 1)
-    was = [one for one in told(in_order, 1).superseded if one.column in last]
-    for one in was:
-        values = [row.get(one.column) for row in before]
-        assert one.was in values
-        assert one.now == last[one.column]
+    assert {one.column: (_canonical(one.was), one.until) for one in told(in_order, 1).superseded} == _expected(changes)
+
+
+def _expected(changes: list[Change]) -> dict[str, tuple[Any, int]]:
+    """Return, for each column of the last change, its last value that was another one, and until when."""
+    in_order = sorted(changes, key=lambda one: one.event_time)
+    found = {}
+    for column in in_order[-1].after or {}:
+        values = [_canonical((one.after or {}).get(column)) for one in in_order]
+        others = [at for at, value in enumerate(values) if value != values[-1]]
+        if others:
+            found[column] = values[others[-1]], in_order[others[-1] + 1].event_time
+    return found
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return "number", Decimal(str(value))
+    return type(value).__name__, value

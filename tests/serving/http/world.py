@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from events.changes import Change, Kind, Row, Sighting
+from events.clock import Clock
 from events.log import LogRecord, Mark
 from serving.access.caller import SCOPES
 from serving.access.keys import Keys
@@ -44,7 +45,8 @@ class World:
     :arg serving: Settings of the read side, beside those that it needs.
     """
 
-    def __init__(self, path: Path, name: str = "everything", **serving: Any) -> None:
+    def __init__(self, path: Path, name: str = "everything", clock: Clock = lambda: NOW, **serving: Any) -> None:
+        self.clock = clock
         self.settings = settings_of(path, **serving)
         self.tokens = Tokens(self.settings, clock)
         self.keys = Keys(self.settings.keys_path, clock=clock)
@@ -55,7 +57,7 @@ class World:
 
     def app(self, **changes: Any) -> FastAPI:
         """Return the application."""
-        return build_app(self.settings, self.service, self.keys, self.tokens, clock, **changes)
+        return build_app(self.settings, self.service, self.keys, self.tokens, self.clock, **changes)
 
     def headers(self, person: str = "", key: str = "") -> dict[str, str]:
         """Return the headers of a request with a key, and for a person."""

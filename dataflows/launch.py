@@ -1,9 +1,9 @@
 """A flow as `headrace run` starts it: what stops it is said in one line, and it ends with who has started it.
 
-    python -m dataflows.launch DESCRIPTOR ARGUMENTS…
+    python -m dataflows.launch DESCRIPTOR PARENT ARGUMENTS…
 
 DESCRIPTOR is an open file to speak to; the engine, which cannot be told where to print its panics, keeps the standard
-error. ARGUMENTS are those of `bytewax.run`. A flow that is started by `bytewax.run` itself is the same flow.
+error. PARENT is the process that has started this one. ARGUMENTS are those of `bytewax.run`. A flow that is started by `bytewax.run` itself is the same flow.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run the flow to its end."""
-    descriptor, *arguments = sys.argv[1:]
+    descriptor, parent, *arguments = sys.argv[1:]
     sys.stderr = os.fdopen(int(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    _end_with_parent()
+    _end_with_parent(int(parent))
     sys.argv = ["bytewax.run", *arguments]
     try:
         runpy.run_module("bytewax.run", run_name="__main__", alter_sys=True)
@@ -50,13 +50,15 @@ def _told(error: BaseException | None) -> HeadraceError | None:
     return None
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Ask the system to end this process when its parent goes, however that goes; only Linux can."""
     if sys.platform != "linux":
         return
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(0)  # it has gone before it could be asked for
 
 
 if __name__ == "__main__":

@@ -1,10 +1,19 @@
-"""Whether a flow runs over a data folder: its process holds a lock there for as long as it lives."""
+"""Which flows the settings give work to, what each of them reads, and whether it runs over a data folder.
+
+A running flow's process holds a lock there for as long as it lives; who looks at it never keeps a flow from starting
+for longer than the look takes.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from pathlib import Path
+
+from stores.settings import FLOWS, Settings
+
+UP = "up"
+"""Name under which whoever runs all of them holds a lock as well."""
 
 
 def lock_path(flow: str, data: Path) -> Path:
@@ -26,3 +35,40 @@ def runs(flow: str, data: Path) -> bool:
         return False
     finally:
         os.close(lock)
+
+
+def folders_of(flow: str, settings: Settings) -> list[str]:
+    """Return the names of the folders that a flow follows."""
+    return [folder.name for folder in settings.knowledge.folders] if flow == "knowledge" else []
+
+
+def streams_of(flow: str, settings: Settings) -> list[str]:
+    """Return the streams that the settings have a flow follow."""
+    if flow == "knowledge":
+        return [*settings.knowledge.streams]
+    followed = {"tables": settings.tables.streams, "profiles": settings.profiles.streams}
+    return [stream.name for stream in followed.get(flow, settings.feedback.streams)]
+
+
+def missing(flow: str, settings: Settings) -> tuple[str, ...]:
+    """Return the sections that the settings lack for a flow to have work; none if it has."""
+    needed: dict[str, tuple[tuple[str, ...], bool]] = {
+        "knowledge": (
+            ("[[knowledge.folders]]",),
+            bool(settings.knowledge.folders or settings.knowledge.streams),
+        ),
+        "tables": (("[[tables.streams]]", "[[tables.live]]"), bool(settings.tables.streams and settings.tables.live)),
+        "profiles": (
+            ("[[profiles.streams]]", "[[profiles.tables]]"),
+            bool(settings.profiles.streams and settings.profiles.realms),
+        ),
+        "feedback": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
+        "lake": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
+    }
+    sections, complete = needed[flow]
+    return () if complete else sections
+
+
+def with_work(settings: Settings) -> list[str]:
+    """Return the flows that the settings give work to."""
+    return [flow for flow in FLOWS if not missing(flow, settings)]

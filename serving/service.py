@@ -115,7 +115,7 @@ class Service:
         self._assembler = Assembler(
             settings, knowledge, self._tables, self._profiles, contexts, finder, clock, make_id
         )  # fmt: skip
-        self._answerer = Answerer(settings.serving.answer, clock)
+        self._answerer = Answerer(settings.serving.answer, clock, embedder=knowledge.embedder)
 
     @classmethod
     def of(cls, settings: Settings, tokens: Tokens | None = None, clock: Clock = system_clock) -> Service:

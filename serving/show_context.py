@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.text import Text
 
 from events.clock import to_iso
@@ -14,8 +13,8 @@ from serving.answer.parts import Answer
 from serving.printable import counted, moment, printable, shown
 from serving.render import span
 
-_WIDTH = 92
 _LINES = 6
+_LONGEST = 480
 _CALLED = {"profile": "person", "activity": "activity", "row": "row", "chunk": "document", "turn": "said"}
 
 
@@ -41,10 +40,18 @@ def item_view(item: ContextItem, at: int, now: int) -> list[RenderableType]:
         checked += f" as of {span(max(0, now - at + item.lag))} ago"
     place = escape(printable(f"{item.source}/{item.place}"))
     origin = f"  [cyan]{place}[/]  changed [yellow]{span(item.age(now))}[/] ago, {checked}"
-    lines = [line for part in item.text.splitlines() for line in textwrap.wrap(printable(part), _WIDTH)]
+    lines = _printable_lines(item.text)
     cut = [*lines[:_LINES], "…"] if len(lines) > _LINES else lines
-    body = Text(textwrap.indent("\n".join(cut), "  "))
+    body = Padding(Text(_shortened("\n".join(cut))), (0, 0, 0, 2))
     return [Text.from_markup(head), Text.from_markup(origin), body, *map(_superseded, item.superseded)]
+
+
+def _printable_lines(text: str) -> list[str]:
+    return [printable(line) for line in text.splitlines()]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _superseded(value: Superseded) -> Text:

@@ -40,7 +40,8 @@ class Speaking:
         self.stream = settings.serving.feedback_stream or (names[0] if names else "")
         ahead = round(feedback.ahead_seconds * 1000)
         self._decoder = Decoder("headrace", self._application, feedback.max_event_bytes, ahead, clock)
-        self._read = self.stream in names
+        # What was recorded stays as it was recorded.
+        self._read = self.stream in names and settings.mode == "live"
         self._turn = threading.Lock()
 
     @property
@@ -55,7 +56,7 @@ class Speaking:
         :raises HeadraceError: When no flow reads what is said.
         """
         if not self._read:
-            detail = "there is no stream of feedback that a flow reads"
+            detail = "there is no stream of feedback that a live flow reads"
             raise HeadraceError(detail, "add [[feedback.streams]] to headrace.toml, or correct serving.feedback_stream")
         now = self._clock()
         key = conversation.encode()

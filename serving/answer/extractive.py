@@ -6,6 +6,7 @@ Where no item says enough about the question, the answer is that nothing is know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -25,9 +26,13 @@ _ENOUGH_WORDS, _ENOUGH_OF_ONE = 0.2, 0.6
 """Of meaning and half of the words; and of words alone: of several, or of one. Measured on the fixtures' questions, and
 on others that the fixtures say nothing about."""
 _HALF = 0.5
-_BONUS = {"row": 0.25, "activity": 0.05}
-"""Rows were looked up by what the question names, activities are the person's own."""
-_WORDS, _RANK = 0.45, 0.3
+_BONUS_OF_ROW, _BONUS_OF_ONESELF = 0.25, 0.4
+"""For rows, as far as they have the question's words: they were looked up by some of them. And for what is known of the
+person, where the question is about whoever asks."""
+_ONESELF = re.compile(
+    r"\b(i|my|mine|me|ich|mein\w{0,2}|mir|mich|je|mon|ma|mes|moi|mi|mis|mio|mia|miei|mie)\b", re.IGNORECASE
+)
+_WORDS, _RANK = 0.45, 0.2
 """What its own words, and its place in the context, count beside the meaning."""
 _SHARE_OF_BEST, _SHARE_BY_WORDS = 0.72, 0.6
 _ALIKE = 0.8
@@ -69,22 +74,29 @@ def _scored(context: Context, ranking: Ranking) -> list[_Scored]:
     items = {item.number: item for item in context.items if item.kind != "turn"}
     found = [passage for item in items.values() for passage in passages(item)]
     weights = ranking.weigh(context.question, found)
-    if not any(_says_enough(weight, items[passage.number]) for passage, weight in zip(found, weights, strict=True)):
+    is_of_oneself = _ONESELF.search(context.question) is not None
+    bonuses = [
+        _bonus(items[passage.number], weight, is_of_oneself) for passage, weight in zip(found, weights, strict=True)
+    ]
+    if not any(bonuses) and not any(map(_says_enough, weights)):
         return []
     scored = []
-    for passage, weight in zip(found, weights, strict=True):
+    for passage, weight, bonus in zip(found, weights, bonuses, strict=True):
         item = items[passage.number]
         meaning = weight.words if weight.meaning is None else weight.meaning
-        bonus = _BONUS.get(item.kind, 0.0) if weight.shared else 0.0
         score = meaning + _WORDS * weight.own + _RANK * item.score + bonus
         scored.append(_Scored(score, weight, passage, item, frozenset(stems(passage.text))))
     ordered = sorted(scored, key=lambda one: (-one.score, one.item.number, one.passage.at))
     return _one_view_of_tables(ordered)
 
 
-def _says_enough(weight: Weight, item: ContextItem) -> bool:
-    if item.kind == "row" and weight.shared:
-        return True
+def _bonus(item: ContextItem, weight: Weight, is_of_oneself: bool) -> float:
+    if item.kind == "row":
+        return _BONUS_OF_ROW * min(1.0, weight.words / _HALF)
+    return _BONUS_OF_ONESELF if weight.shared and is_of_oneself and item.kind in {"profile", "activity"} else 0.0
+
+
+def _says_enough(weight: Weight) -> bool:
     if weight.meaning is None:
         return weight.words >= (_ENOUGH_WORDS if weight.shared > 1 else _ENOUGH_OF_ONE)
     return weight.meaning + _HALF * weight.words >= _ENOUGH

@@ -27,6 +27,9 @@ _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
 _SPACE = re.compile(r"\s+")
 _LEANING = re.compile(r"(this|that|these|those|it|they|such|both|then|after (this|that|which)|otherwise|so)\b", re.I)
 _LEAST_HEAD = 2
+_LONGEST_VALUE = 100
+# Columns without a value say nothing.
+_UNSET = re.compile(r"(?:(?<=; )|^)[^:;]{1,80}: none(?:; |$)")
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -74,11 +77,11 @@ def plain(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = LONGEST) -> str:
     """Cut a text that is too long at a word."""
-    if len(text) <= LONGEST:
+    if len(text) <= longest:
         return text
-    beginning = text[:LONGEST]
+    beginning = text[:longest]
     return f"{beginning.rpartition(' ')[0] or beginning} …"
 
 
@@ -127,4 +130,12 @@ def _cells(line: str) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    return [line for line in (_SPACE.sub(" ", line).strip() for line in text.splitlines()) if line][:_MOST_PASSAGES]
+    lines = (_UNSET.sub("", _SPACE.sub(" ", line)).strip(" ;") for line in text.splitlines())
+    return [_in_short(line) for line in lines if line][:_MOST_PASSAGES]
+
+
+def _in_short(line: str) -> str:
+    """Cut the longest values of `column: value; …`, so that the others are not cut off."""
+    if len(line) <= LONGEST:
+        return line
+    return "; ".join(shortened(part, _LONGEST_VALUE) for part in line.split("; "))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Annotated, Any
 import typer
 
 from events.errors import EXPLAINED, HeadraceError, SettingsError
-from serving.runs import lock_path
+from serving.runs import lock_path, missing, streams_of
 from stores.sections import checked_name
 from stores.settings import FLOWS, Settings, load
 
 RECOVERY_PARTITIONS = 16
 CONFIG = "headrace.toml"
+LOCK_SECONDS = 1.0
 
 Flow = Annotated[str, typer.Argument(help=f"Which flow: {', '.join(FLOWS)}.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=64, help="Worker threads.")]
@@ -51,13 +53,13 @@ def run(
     if folder and flow != "knowledge":
         detail = f"the flow {flow!r} reads no folders"
         raise HeadraceError(detail, "leave --folder out; its streams stand in headrace.toml")
-    _check_streams(flow)
+    _check_work(flow)
     variables = _folder_variables(folder or [])
     arguments = ["-w", str(workers)]
     if recovery:
         arguments += recovery_arguments(load().data_dir / "recovery" / flow)
     said = (
-        "" if flow == "knowledge" else f"following {', '.join(_streams(flow))} into {load().data_dir}; Ctrl-C stops it"
+        "" if flow == "knowledge" else f"following {', '.join(streams_of(flow, load()))} into {load().data_dir}; Ctrl-C stops it"
     )
     raise typer.Exit(start(flow, variables, arguments, said))
 
@@ -93,7 +95,7 @@ def replay(
     if config := variables.get("HEADRACE_CONFIG", os.environ.get("HEADRACE_CONFIG")):
         shown += f" HEADRACE_CONFIG={shlex.quote(str(Path(config).absolute()))}"
     os.environ.update(variables)
-    _check_streams(flow)
+    _check_work(flow)
     _check_recorded(flow, fixture)
     code = start(flow, variables, ["-w", str(workers)])
     if code == 0:
@@ -126,7 +128,8 @@ def start(flow: str, variables: dict[str, str], arguments: list[str], said: str 
         signal.signal(sign, _interrupt)
     with _only_run(flow, settings.data_dir) as lock, tempfile.TemporaryFile() as noise:
         spoken = os.dup(sys.stderr.fileno())
-        command = [sys.executable, "-m", "dataflows.launch", str(spoken), module, "-s", "1", *arguments]
+        parent = str(os.getpid())
+        command = [sys.executable, "-m", "dataflows.launch", str(spoken), parent, module, "-s", "1", *arguments]
         # The flow holds the lock as well: should this process be killed, no other one starts beside it.
         process = subprocess.Popen(  # noqa: S603  # ours
             command, env=environment, start_new_session=True, pass_fds=[lock, spoken], stderr=noise
@@ -162,12 +165,20 @@ def _only_run(flow: str, data: Path) -> Iterator[int]:
 
     data.mkdir(parents=True, exist_ok=True)
     lock = os.open(lock_path(flow, data), os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + LOCK_SECONDS
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Whoever looks whether the flow runs has the lock for a moment, and so has one that is about to end.
+                if time.monotonic() > deadline:
+                    detail = f"the flow {flow!r} runs already over {data}"
+                    hint = "stop it first, or name another data folder by HEADRACE_DATA_DIR"
+                    raise HeadraceError(detail, hint) from None
+                time.sleep(0.02)
         yield lock
-    except BlockingIOError:
-        detail = f"the flow {flow!r} runs already over {data}"
-        raise HeadraceError(detail, "stop it first, or name another data folder by HEADRACE_DATA_DIR") from None
     finally:
         os.close(lock)
 
@@ -202,32 +213,14 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _check_streams(flow: str) -> None:
-    settings = load()
-    needed: dict[str, tuple[tuple[str, ...], bool]] = {
-        "tables": (("[[tables.streams]]", "[[tables.live]]"), bool(settings.tables.streams and settings.tables.live)),
-        "profiles": (
-            ("[[profiles.streams]]", "[[profiles.tables]]"),
-            bool(settings.profiles.streams and settings.profiles.realms),
-        ),
-        "feedback": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
-        "lake": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
-    }
-    if flow in needed and not needed[flow][1]:
+def _check_work(flow: str) -> None:
+    if sections := missing(flow, load()):
         detail = f"there is nothing to do for the flow {flow!r}"
-        raise HeadraceError(detail, f"headrace.toml needs {' and '.join(needed[flow][0])}; see the README")
-
-
-def _streams(flow: str) -> list[str]:
-    settings = load()
-    if flow == "knowledge":
-        return [*settings.knowledge.streams]
-    followed = {"tables": settings.tables.streams, "profiles": settings.profiles.streams}
-    return [stream.name for stream in followed.get(flow, settings.feedback.streams)]
+        raise HeadraceError(detail, f"headrace.toml needs {' and '.join(sections)}; see the README")
 
 
 def _check_recorded(flow: str, fixture: Path) -> None:
-    streams = _streams(flow)
+    streams = streams_of(flow, load())
     if not any((fixture / stream).is_dir() for stream in streams):
         detail = f"{str(fixture)!r} holds none of the streams of the flow {flow!r}: {', '.join(streams)}"
         raise HeadraceError(detail, "name the folder that holds a folder per stream")

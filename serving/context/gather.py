@@ -81,7 +81,7 @@ class Gathering:
         lake = self._tried(LAKE, lambda: read_turns(path, request.conversation), None)
         if lake is not None:
             self.lags[LAKE] = StoreLag(LAKE, lake.applied, self._from.streams.of(LAKE), now)
-        found = self._tried(LAKE, lambda: self._conversation(lake, most), None)
+        found = self._tried("conversation", lambda: self._conversation(lake, most), None)
         applied_at = max((mark.applied_at for mark in lake.applied), default=0) if lake is not None else 0
         return [] if found is None else told(found, applied_at)
 
@@ -146,8 +146,14 @@ class Gathering:
         )
 
     def _persons_of(self, text: str) -> frozenset[str]:
-        """Return the persons that a text leads to by which an application has named one."""
+        """Return the persons that a text leads to by which an application has named one.
+
+        :raises StoreError: When that cannot be told at present.
+        """
         reader, of = self._cuts.readers.profiles, self._settings.profiles
+        if PROFILES in self._cuts.unread:
+            detail = "whose a conversation is cannot be told: the profiles cannot be read"
+            raise StoreError(detail, "ask again")
         if reader is None:
             return frozenset()
         profiles = Profiles(self._settings, reader, self._from.log, lambda: self._cuts.now)

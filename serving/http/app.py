@@ -1,6 +1,6 @@
 """The HTTP interface as one application: what is asked at which address, and everything that a request passes before.
 
-From outside to inside: the log, headers for browsers, the server's own names, plain addresses, errors, then the routes.
+From outside to inside: the log, headers for browsers, the server's own names, plain heads, errors, then the routes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -27,7 +28,7 @@ from serving.http.errors import handle
 from serving.http.logs import RequestLog, trail_of
 from serving.http.metrics import Metrics
 from serving.http.routes_page import page_routes
-from serving.http.security import FAILURES_PER_MINUTE, Gate, OwnHosts, PlainTargets, SafeHeaders
+from serving.http.security import FAILURES_PER_MINUTE, Gate, OwnHosts, PlainHeads, SafeHeaders
 from serving.http.shapes import bounded
 from serving.service import Service
 from stores.settings import Settings
@@ -98,7 +99,7 @@ def build_app(
         app.router.routes.append(Route(MCP, _Told(mcp, MCP), include_in_schema=False))
     _bound_openapi(app, settings)
     # The last one added is the outermost.
-    app.add_middleware(PlainTargets)
+    app.add_middleware(PlainHeads)
     app.add_middleware(OwnHosts, hosts=own_hosts(settings))
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, clock=clock, new_id=_request_id, counting=metrics)
@@ -128,9 +129,7 @@ def _mcp(service: Service, keys: Keys, tokens: Tokens) -> Any:
     """Return the application that speaks MCP at `/mcp`; it makes sure by itself who asks. None where there is none."""
     if find_spec("serving.mcp.app") is None:
         return None
-    from serving.mcp.app import mcp_app
-
-    return mcp_app(service, keys, tokens)
+    return import_module("serving.mcp.app").mcp_app(service, keys, tokens)
 
 
 def _bound_openapi(app: FastAPI, settings: Settings) -> None:

@@ -36,6 +36,10 @@ class SlowError(HeadraceError):
     """What was announced did not arrive in time."""
 
 
+class LargeHeadError(HeadraceError):
+    """A request's headers are larger than are taken."""
+
+
 class WrongHostError(HeadraceError):
     """The server was called by a name that is not its own."""
 
@@ -51,6 +55,7 @@ _KINDS: tuple[tuple[type[HeadraceError], int, str], ...] = (
     (TooLargeError, 413, "too_large"),
     (WrongHostError, 421, "wrong_host"),
     (TooManyError, 429, "too_many"),
+    (LargeHeadError, 431, "large_head"),
     (BusyError, 503, "busy"),
     (StoreError, 503, "store"),
     (MissingExtraError, 503, "missing_extra"),
@@ -70,6 +75,7 @@ DESCRIPTIONS = {
     421: "The server is called by a name that is not its own.",
     422: "The request cannot be understood, or asks for something that there is not.",
     429: "More was asked than is allowed in this time; `Retry-After` says when to ask again.",
+    431: "The headers are larger than are taken.",
     503: "A store cannot be read at the moment, or there is too much to do; ask again.",
 }
 """Of every status code that says that something went wrong, but bugs."""

@@ -18,12 +18,12 @@ from serving.http.replies import (
     TokenReply,
 )
 from serving.http.shapes import LONGEST_ID, AnswerBody, ContextBody, FeedbackBody, SearchBody, TokenBody
-from serving.http.stream import EventStream, Told, answer_said, while_there
-from serving.service import AnswerEvent, Given, Served
+from serving.http.stream import EventStream, Told, while_there
+from serving.service import AnswerEvent, Given, Served, given_json
 
 router = APIRouter(route_class=GuardedRoute, tags=["questions"])
 
-_ALWAYS = (401, 403, 408, 413, 421, 422, 429, 503)
+_ALWAYS = (401, 403, 408, 413, 421, 422, 431, 429, 503)
 _EVENT = {
     "type": "object",
     "properties": {
@@ -59,7 +59,7 @@ async def context(asked: Asked, body: ContextBody) -> Response:
 @router.get(
     "/contexts/{id}",
     response_class=Response,
-    responses={200: {"model": ContextReply}, **documented(401, 403, 404, 421, 422, 429, 503)},
+    responses={200: {"model": ContextReply}, **documented(401, 403, 404, 421, 422, 431, 429, 503)},
 )
 async def kept(asked: Asked, id: str = Path(max_length=LONGEST_ID)) -> Response:  # noqa: A002  # as it is documented
     """Return a context as it was served, byte for byte."""
@@ -138,7 +138,7 @@ async def _whole(desk: Desk, event: AnswerEvent | None, told: Told) -> Response:
         if isinstance(event, Served):
             whole["context"] = msgspec.Raw(event.body)
         elif isinstance(event, Given):
-            whole["answer"] = answer_said(event)
+            whole["answer"] = given_json(event)
         event = await told.next()
     await told.close()
     return reply(whole)

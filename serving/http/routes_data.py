@@ -15,7 +15,7 @@ from serving.http.shapes import LONGEST_ID, RowsQuery, demand
 
 router = APIRouter(route_class=GuardedRoute, tags=["data"])
 
-_ALWAYS = (401, 403, 421, 422, 429, 503)
+_ALWAYS = (401, 403, 421, 422, 431, 429, 503)
 _SVG = {"image/svg+xml": {"schema": {"type": "string"}}}
 Name = Annotated[str, Path(min_length=1, max_length=LONGEST_ID)]
 

@@ -17,7 +17,7 @@ from serving.http.shapes import LONGEST_ID, AlertsQuery, KpiQuery, KpisQuery, Le
 router = APIRouter(route_class=GuardedRoute, tags=["insight"])
 health_router = APIRouter(route_class=OpenRoute, tags=["insight"])
 
-_ALWAYS = documented(401, 403, 421, 422, 429, 503)
+_ALWAYS = documented(401, 403, 421, 422, 431, 429, 503)
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
@@ -81,7 +81,7 @@ async def openapi(asked: Asked, request: Request) -> Response:
     return reply(request.app.openapi())
 
 
-@health_router.get("/health", response_class=Response, responses={200: {"model": HealthReply}, **documented(421)})
+@health_router.get("/health", response_class=Response, responses={200: {"model": HealthReply}, **documented(421, 431)})
 async def health(request: Request) -> Response:
     """Tell whether the server can be asked; without a key."""
     return reply({"status": desk_of(request).status})

@@ -13,19 +13,21 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from events.errors import RejectedError
+from events.errors import HeadraceError, RejectedError
 from serving.access.caller import Caller
 from serving.access.callers import caller_of
 from serving.access.keys import Keys
 from serving.access.limits import RateLimit
 from serving.access.tokens import Tokens
 from serving.errors import UnknownCallerError
-from serving.http.errors import WrongHostError, refusal
+from serving.http.errors import LargeHeadError, WrongHostError, refusal
 from serving.http.limits import check_text
 
 FAILURES_PER_MINUTE = 30
 """Of one address, requests with a key or a token that is not good."""
 PERSON = "Headrace-Person"
+HEAD_BYTES = 32 * 1024
+_MOST_HEADERS = 100
 _LONGEST_HEADER = 8192
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
@@ -83,8 +85,12 @@ class OwnHosts:
         await self._app(scope, receive, send)
 
 
-class PlainTargets:
-    """Refuses addresses that are no Unicode: what was lost in reading them could not be told from something else."""
+class PlainHeads:
+    """Refuses requests with too many headers, and addresses that are no Unicode.
+
+    What is lost in reading an address could not be told from something else. The server's own bound of headers holds
+    for those that come piece by piece only.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -93,13 +99,8 @@ class PlainTargets:
         """Pass the request on."""
         if scope["type"] == "http":
             try:
-                for part in (scope.get("raw_path") or scope["path"].encode(), scope["query_string"]):
-                    check_text(unquote_to_bytes(part).decode(), "the address")
-            except UnicodeDecodeError:
-                detail = "the address is not UTF-8"
-                await refusal(RejectedError(detail, "percent-encode its bytes in UTF-8"))(scope, receive, send)
-                return
-            except RejectedError as error:
+                _check_head(scope)
+            except HeadraceError as error:
                 await refusal(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -150,6 +151,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _check_head(scope: Scope) -> None:
+    headers = scope["headers"]
+    target = scope.get("raw_path") or scope["path"].encode()
+    size = len(target) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > _MOST_HEADERS or size > HEAD_BYTES:
+        detail = f"address and headers are larger than {HEAD_BYTES:,} bytes, or more than {_MOST_HEADERS}"
+        raise LargeHeadError(detail, "send less of them")
+    try:
+        for part in (target, scope["query_string"]):
+            check_text(unquote_to_bytes(part).decode(), "the address")
+    except UnicodeDecodeError:
+        detail = "the address is not UTF-8"
+        raise RejectedError(detail, "percent-encode its bytes in UTF-8") from None
 
 
 def _only(headers: Headers, name: str) -> str:

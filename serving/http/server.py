@@ -27,13 +27,12 @@ from serving.access.tokens import Tokens
 from serving.http.app import build_app
 from serving.http.asking import Desk
 from serving.http.logs import configure, logger
-from serving.http.security import is_loopback
+from serving.http.security import HEAD_BYTES, is_loopback
 from serving.service import Service
 from stores.settings import Settings
 
 GRACE_SECONDS = 8
 PRUNE_SECONDS = 300.0
-_HEADER_BYTES = 32 * 1024
 _MOST_CONNECTIONS = 1000
 _BACKLOG = 512
 _KEEP_ALIVE_SECONDS = 30
@@ -79,7 +78,7 @@ def serve(
             server_header=False,
             # What a request says of other addresses than its own is not believed: limits go by address.
             proxy_headers=False,
-            h11_max_incomplete_event_size=_HEADER_BYTES,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             limit_concurrency=_MOST_CONNECTIONS,
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -20,10 +20,10 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from events.errors import HeadraceError
-from serving.answer.parts import Answer, Token
+from serving.answer.parts import Token
 from serving.http.errors import BusyError, bug_said, told
 from serving.http.logs import Trail, log_bug, trail_of
-from serving.service import AnswerEvent, Given, Served
+from serving.service import AnswerEvent, Served, given_json
 
 T = TypeVar("T")
 
@@ -196,32 +196,4 @@ def encoded(event: AnswerEvent) -> bytes:
         return event_bytes("context", event.body)
     if isinstance(event, Token):
         return event_bytes("token", _encode({"text": event.text}))
-    return event_bytes("answer", _encode(answer_said(event)))
-
-
-def answer_said(given: Given) -> dict[str, Any]:
-    """Return the whole answer as it is told."""
-    answer: Answer = given.answer
-    return {
-        "turn": given.turn,
-        "conversation": given.conversation,
-        "context": given.context,
-        "text": answer.text,
-        "citations": [
-            {
-                "number": one.number,
-                "kind": one.kind,
-                "id": one.id,
-                "source": one.source,
-                "place": one.place,
-                "title": one.title,
-            }
-            for one in answer.citations
-        ],
-        "model": answer.model,
-        "degraded": answer.degraded,
-        "latency_ms": answer.latency,
-        "first_token_ms": answer.first_token,
-        "tokens_in": answer.tokens_in,
-        "tokens_out": answer.tokens_out,
-    }
+    return event_bytes("answer", _encode(given_json(event)))

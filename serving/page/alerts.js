@@ -64,6 +64,17 @@ export function letters() {
   }
 }
 
+/** What an alert is about: of a series the list of its parts, which is written as JSON. */
+function subject({ subject: text, kind }) {
+  try {
+    const parts = JSON.parse(text);
+    if (Array.isArray(parts)) return parts.flat(3).map(String).join(" ");
+  } catch {
+    // It is a name.
+  }
+  return text || kind;
+}
+
 function drawn(alert) {
   const over = alert.state === "over";
   const begun = ago("for", { dataset: { bare: "yes" } });
@@ -73,7 +84,7 @@ function drawn(alert) {
   const node = el(
     "li",
     { class: `alert ${over ? "over" : alert.severity}`, dataset: { testid: "alert", severity: alert.severity } },
-    el("p", { class: "alert-head" }, el("span", { class: `severity ${over ? "" : alert.severity}`, text: over ? "over" : alert.severity }), said("strong", alert.subject || alert.kind), " ",
+    el("p", { class: "alert-head" }, el("span", { class: `severity ${over ? "" : alert.severity}`, text: over ? "over" : alert.severity }), said("strong", subject(alert)), " ",
       over ? el("time", { class: "faint", datetime: alert.since, title: full(alert.since), text: `began ${at(alert.since)}` }) : begun),
     said("p", alert.text),
     facts ? said("p", facts, { class: "faint" }) : null,

@@ -4,7 +4,8 @@ import { now, observe } from "./times.js";
 import { events, RequestError, send } from "./wire.js";
 
 const STORED = "headrace.key";
-const EARLY = 0.2;
+const RENEWED = 0.8; // of the time that a token is good
+const SOONEST = 2000;
 
 class Session extends EventTarget {
   key = sessionStorage.getItem(STORED) ?? "";
@@ -123,10 +124,7 @@ class Session extends EventTarget {
   #keep(person) {
     clearTimeout(this.#renewing);
     this.person = person;
-    if (person?.signed) {
-      const left = person.expires - now();
-      this.#later(person, Math.max(1000, left - Math.max(5000, left * EARLY)));
-    }
+    if (person?.signed) this.#later(person, Math.max(SOONEST, (person.expires - now()) * RENEWED));
   }
 
   #later(person, ms) {

@@ -80,7 +80,7 @@ class SourceRow {
         el("span", { class: "position" }, positions.length > 1 ? said("small", `${database} `, { class: "faint" }) : "", said("code", position))));
       if (!positions.length) this.positions.textContent = "–";
     }
-    setText(this.letters, letters ? counted(letters) : "none");
+    setText(this.letters, letters ? `${counted(letters)} of the flow` : "none");
     this.letters.className = letters ? "warned" : "faint";
   }
 

@@ -3,16 +3,23 @@
 const number = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
 const count = new Intl.NumberFormat("en-GB");
 
-/** Any plain value as text; what is not there is `unknown`. */
+const WHOLE = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::(\d\d)(?:\.(\d+))?)?(?:Z|\+00:00)$/;
+
+/** Any plain value as text, exactly; times of the source without the zeros that say nothing. */
 export function written(value) {
-  if (value === null || value === undefined || value === "") return "unknown";
+  if (value === undefined) return "unknown";
+  if (value === null || value === "") return "none";
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(written).join(", ");
   if (typeof value === "object") {
     if ("value" in value) return written(value.value);
     return Object.entries(value).map(([name, one]) => `${called(name)}: ${written(one)}`).join("; ");
   }
-  return String(value);
+  const time = WHOLE.exec(value);
+  if (!time) return String(value);
+  const [, day, minute, seconds = "00", fraction = ""] = time;
+  const rest = fraction.replace(/0+$/, "");
+  return `${day} ${minute}${seconds !== "00" || rest ? `:${seconds}` : ""}${rest ? `.${rest}` : ""} UTC`;
 }
 
 /** A column's or a KPI's name as words. */

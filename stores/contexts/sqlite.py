@@ -19,6 +19,7 @@ from events.errors import StoreError
 from events.feedback import SPEAKING, Turn
 from stores.contexts.base import ContextStore, Holder, KeptContext
 from stores.contexts.sqlite_file import LAYOUT, explained, open_contexts
+from stores.contexts.theirs import THEIR_CONTEXTS, THEIR_TURNS, count, theirs
 from stores.pool import Pool
 
 _MOST, _SPARE, _WAIT_SECONDS = 32, 8, 30.0
@@ -39,15 +40,6 @@ _ADD = (
 )
 _TOUCH = "UPDATE holders SET touched = max(ifnull(touched, ?1), ?1) WHERE conversation = ?2"
 _TURNS = """SELECT value FROM turns WHERE conversation = ? ORDER BY time DESC, speaking DESC, id DESC LIMIT ?"""
-
-# Persons are theirs by their own word, conversations as a whole: whatever else was said or shown in them.
-_CONVERSATIONS = """CREATE TEMP TABLE theirs AS SELECT value AS conversation FROM json_each(:conversations)
-    UNION SELECT conversation FROM holders WHERE realm = :realm AND person <> '' AND person IN persons
-    UNION SELECT conversation FROM contexts WHERE realm = :realm AND person <> '' AND person IN persons
-    UNION SELECT conversation FROM turns WHERE person <> '' AND person IN persons"""
-_THEIR_CONTEXTS = """FROM contexts WHERE (realm = :realm AND person <> '' AND person IN persons)
-    OR (conversation <> '' AND conversation IN theirs) OR id IN (SELECT value FROM json_each(:ids))"""
-_THEIR_TURNS = "FROM turns WHERE conversation IN theirs OR (person <> '' AND person IN persons)"
 
 _OLDEST = """SELECT kind, number, size FROM (
     SELECT * FROM (SELECT 0 AS kind, number, at AS time, size FROM contexts ORDER BY at LIMIT :most)
@@ -151,16 +143,16 @@ class SqliteContexts(ContextStore):
         with self._reading() as db:
             if db is None:
                 return 0
-            with _theirs(db, realm, persons, conversations) as values:
-                return sum(_count(db, what, values) for what in (_THEIR_CONTEXTS, _THEIR_TURNS))
+            with theirs(db, realm, persons, conversations) as values:
+                return sum(count(db, what, values) for what in (THEIR_CONTEXTS, THEIR_TURNS))
 
     @override
     def erase(self, realm: str, persons: Collection[str], conversations: Collection[str], ids: Collection[str]) -> int:
         if not self._path.exists():
             return 0
         with self._lent() as db:
-            with _transaction(db), _theirs(db, realm, persons, conversations, ids) as values:
-                gone = sum(db.execute(f"DELETE {what}", values).rowcount for what in (_THEIR_CONTEXTS, _THEIR_TURNS))
+            with _transaction(db), theirs(db, realm, persons, conversations, ids) as values:
+                gone = sum(db.execute(f"DELETE {what}", values).rowcount for what in (THEIR_CONTEXTS, THEIR_TURNS))
                 db.execute("DELETE FROM holders WHERE conversation IN theirs")
             # Pages as they were before are still in the write-ahead log.
             busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -248,30 +240,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _theirs(
-    db: sqlite3.Connection,
-    realm: str,
-    persons: Collection[str],
-    conversations: Collection[str],
-    ids: Collection[str] = (),
-) -> Iterator[dict[str, str]]:
-    """Make tables of whose it is, for the block; return the values that the queries over them take."""
-    values = {"realm": realm, "conversations": _json(conversations), "ids": _json(ids)}
-    try:
-        db.execute("CREATE TEMP TABLE persons AS SELECT value AS person FROM json_each(?)", (_json(persons),))
-        db.execute(_CONVERSATIONS, values)
-        db.execute("DELETE FROM theirs WHERE conversation = ''")
-        yield values
-    finally:
-        db.execute("DROP TABLE IF EXISTS temp.theirs")
-        db.execute("DROP TABLE IF EXISTS temp.persons")
-
-
-def _count(db: sqlite3.Connection, what: str, values: dict[str, str]) -> int:
-    return int(db.execute(f"SELECT count(*) {what}", values).fetchone()[0])
-
-
 def _old(db: sqlite3.Connection, table: str, time: str, before: int) -> Iterator[int]:
     query = f"SELECT number FROM {table} WHERE {time} < ? ORDER BY {time} LIMIT ?"  # noqa: S608  # our own names
     return (number for (number,) in db.execute(query, (before, _AT_ONCE)).fetchall())
@@ -304,7 +272,3 @@ def _needles(text: str) -> tuple[bytes, bytes]:
 
 def _rested(db: sqlite3.Connection) -> bool:
     return not db.in_transaction
-
-
-def _json(values: Collection[str]) -> str:
-    return _encode(sorted(values)).decode()

@@ -30,6 +30,13 @@ _PERSONS = " UNION ALL ".join(
     for kind in CONVERSATIONAL
     if "person" in FIELDS[kind]
 )
+_APPLIED = "SELECT whole FROM applied ORDER BY stream, partition"
+_COUNTS = " UNION ALL ".join(
+    [
+        *(f"SELECT '{kind}', count(*) FROM {kind}" for kind in (*FACT_KINDS, "kpis")),  # noqa: S608  # names of ours
+        "SELECT 'alerts', count(*) FROM alerts WHERE state = 'raised'",
+    ]
+)
 
 
 class StoredKpi(msgspec.Struct, frozen=True):
@@ -72,6 +79,18 @@ class StoredAlert(msgspec.Struct, frozen=True):
     alert: Alert
     raised_at: int
     updated_at: int
+
+
+class KpiSummary(msgspec.Struct, frozen=True):
+    """What the store holds, in one commit.
+
+    :arg counts: As `KpiReader.counts` returns them; empty where there is no store.
+    :arg too_late: Events that came after the horizon.
+    """
+
+    applied: tuple[Applied, ...] = ()
+    counts: dict[str, int] = {}
+    too_late: int = 0
 
 
 class KpiReader:
@@ -177,7 +196,7 @@ class KpiReader:
 
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each stream."""
-        rows = self._rows("SELECT whole FROM applied ORDER BY stream, partition")
+        rows = self._rows(_APPLIED)
         return [msgspec.json.decode(whole, type=Applied) for (whole,) in rows]
 
     def frontier(self) -> int | None:
@@ -191,9 +210,17 @@ class KpiReader:
 
     def counts(self) -> dict[str, int]:
         """Return how many facts of each kind, values of KPIs (`kpis`) and standing alerts (`alerts`) there are."""
-        parts = [f"SELECT '{kind}', count(*) FROM {kind}" for kind in (*FACT_KINDS, "kpis")]  # noqa: S608  # names of ours
-        parts.append("SELECT 'alerts', count(*) FROM alerts WHERE state = 'raised'")
-        return dict(self._rows(" UNION ALL ".join(parts)))
+        return dict(self._rows(_COUNTS))
+
+    def summary(self) -> KpiSummary:
+        """Return marks and counts, for which the file is opened only once."""
+        with open_for_reading(self.path, self._seconds) as db:
+            if db is None:
+                return KpiSummary()
+            marks = _fetch(db, _APPLIED, None)
+            ((too_late,),) = _fetch(db, "SELECT coalesce(sum(count), 0)::BIGINT FROM too_late", None)
+            applied = tuple(msgspec.json.decode(whole, type=Applied) for (whole,) in marks)
+            return KpiSummary(applied, dict(_fetch(db, _COUNTS, None)), too_late)
 
     def sql(self, statement: str, *, rows: int = 100, seconds: float = 5.0) -> SqlAnswer:
         """Run one reading statement; nothing but this file can be reached by it. Moments come as ISO 8601 text in UTC.

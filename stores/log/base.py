@@ -70,6 +70,14 @@ class Log(ABC):
     def bounds(self, stream: str, partition: int) -> tuple[int, int]:
         """Return the oldest offset still there and the offset after the newest whole record; (0, 0) if absent."""
 
+    def count(self, stream: str, partition: int, begin: int, end: int) -> int:
+        """Return how many records end behind offset `begin` and not behind `end`; what retention has removed is none.
+
+        Costs little in a log that numbers its records, which is what this one is for; elsewhere it reads that span.
+        """
+        oldest, newest = self.bounds(stream, partition)
+        return max(0, min(end, newest) - max(begin, oldest))
+
     def unfinished(self, stream: str, partition: int) -> int:
         """Return the bytes behind the newest whole record: an append under way, or torn by a crash.
 

@@ -144,6 +144,14 @@ class FileLog(Log):
         oldest, end, _ = self._extent(stream, partition)
         return oldest, end
 
+    def count(self, stream: str, partition: int, begin: int, end: int) -> int:
+        """Count the lines between two places."""
+        folder = self._folder_of(stream)
+        try:
+            return segments.count(folder, partition, begin, end)
+        except OSError as error:
+            raise _failed(folder, "read", error) from error
+
     def unfinished(self, stream: str, partition: int) -> int:
         """Return the bytes after the newest whole record: an append under way, or torn by a crash."""
         return self._extent(stream, partition)[2]

@@ -20,6 +20,7 @@ from stores.log import lines
 
 _NAME = re.compile(r"(\d{4,9})(?:-(0|\d{20}))?\.jsonl")
 _STEP = 64 * 2**10
+_BLOCK = 2**20
 
 
 class Segment(NamedTuple):
@@ -130,6 +131,26 @@ def extent(folder: str, partition: int) -> tuple[int, int, int]:
         finally:
             os.close(fd)
         return segments[0].base, newest.base + place, size - place
+
+
+def count(folder: str, partition: int, begin: int, end: int) -> int:
+    """Return how many lines end behind offset `begin` and not behind `end`, in the segments that are there."""
+    found = 0
+    for segment in listed(folder).get(partition, []):
+        place, stop = max(begin - segment.base, 0), end - segment.base
+        if place >= stop:
+            continue
+        try:
+            fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # removed by retention since it was listed
+            continue
+        try:
+            while place < stop and (block := os.pread(fd, min(_BLOCK, stop - place), place)):
+                found += block.count(b"\n")
+                place += len(block)
+        finally:
+            os.close(fd)
+    return found
 
 
 def make_first(folder: str, partitions: int, fsync: bool) -> None:

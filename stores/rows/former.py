@@ -124,7 +124,7 @@ def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> K
     place = next((place for place in range(len(rows), 0, -1) if supersedes(standing, rows[place - 1].standing)), 0)
     is_known = any(_repeats(change, row.standing) for row in rows[max(place - 1, 0) : place + 1])
     is_whole = len(versions) == len(kept.versions) == kept.number + 1
-    is_added = not is_known and (place > 0 or (len(versions) <= FORMER_VERSIONS))
+    is_added = not is_known and (place > 0 or (is_whole and len(versions) <= FORMER_VERSIONS))
     filled = [row if index < place else fill(row, change, now) or row for index, row in enumerate(rows)]
     if not is_added and filled == rows:
         return None

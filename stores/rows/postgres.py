@@ -6,7 +6,7 @@ lock belongs to the session, so the connection must reach PostgreSQL itself or a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -16,8 +16,9 @@ from psycopg.sql import SQL, Composed, Identifier
 from typing_extensions import LiteralString, override
 
 from events.changes import Standing, pack_position, position_text
+from stores.rows import postgres_former as former
 from stores.rows import postgres_store as store
-from stores.rows.base import GONE, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
+from stores.rows.base import GONE, LIVE, Kept, Known, LiveTable, RowId, RowWriter, Step, StoredRow, Tally
 from stores.rows.postgres_image import (
     COLUMNS,
     ROW,
@@ -36,7 +37,7 @@ from stores.rows.postgres_schema import FACTS, INCOMING, ROWS, Layout, row_table
 from stores.rows.postgres_session import connect, told
 
 _PATIENCE_MILLIS = 2000
-_COPY = SQL("COPY {} ({}) FROM STDIN").format(Identifier(INCOMING), SQL(", ").join(map(Identifier, COLUMNS)))
+_COPY = SQL("COPY {} ({}) FROM STDIN")
 _CLEAR = SQL("DELETE FROM {}").format(Identifier(INCOMING))
 _UPSERT = SQL(
     "INSERT INTO {} ({columns}) SELECT {columns} FROM {incoming} ON CONFLICT (source, key) DO UPDATE SET {set}"
@@ -128,13 +129,7 @@ class PostgresRows(RowWriter):
             return
         with self._commit(), told(self._db):
             self._make(table)
-            self._db.execute("SAVEPOINT put")
-            try:
-                self._upsert(table, map(put_values, rows))
-            except psycopg.DataError:
-                self._db.execute("ROLLBACK TO put")
-                self._upsert(table, map(safe_values, rows))
-            self._db.execute("RELEASE put")
+            self._put_safely(lambda values: self._upsert(table, map(values, rows)))
 
     @override
     def bury(self, table: str, source: str, standing: Standing, event_time: int, applied_at: int) -> int:
@@ -167,7 +162,9 @@ class PostgresRows(RowWriter):
             """DELETE FROM {} WHERE (source, key) IN (SELECT * FROM ROWS FROM
             (json_array_elements_text(%s::json), json_array_elements_text(%s::json)) AS wanted (source, key))"""
         ).format(self._table(table))
-        with told(self._db):
+        with self._commit(), told(self._db):
+            if former.is_kept(self._db, self._schema, table):
+                former.drop(self._db, self._schema, table, ids)
             return self._db.execute(statement, _wanted(ids)).rowcount
 
     @override
@@ -188,11 +185,56 @@ class PostgresRows(RowWriter):
     def forget(self, table: str, images_before: int, rows_before: int) -> None:
         if table not in self._shown:
             return
-        rows = SQL("DELETE FROM {} WHERE state = %s AND gone_at < %s").format(self._table(table))
+        rows = SQL("DELETE FROM {} WHERE state = %s AND gone_at < %s RETURNING source, key").format(self._table(table))
         images = SQL("UPDATE {} SET image = NULL WHERE state = %s AND gone_at < %s AND image IS NOT NULL")
         with self._commit(), told(self._db):
-            self._db.execute(rows, (GONE, rows_before))
+            ids = [(from_text(source), key_of(key)) for source, key in self._db.execute(rows, (GONE, rows_before))]
+            if ids and former.is_kept(self._db, self._schema, table):
+                former.drop(self._db, self._schema, table, ids)
             self._db.execute(images.format(self._table(table)), (GONE, images_before))
+
+    @override
+    def keep_former(self, table: str, *, on: bool) -> None:
+        with self._commit(), told(self._db):
+            if on:
+                self._make(table)
+                former.begin(self._db, self._schema, table)
+            else:
+                former.end(self._db, self._schema, table)
+
+    @override
+    def supersede(self, table: str, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+
+        def put(values: Callable[[StoredRow], tuple[Any, ...]]) -> None:
+            rows = ((*values(step.row), *former.values(step)) for step in steps)
+            self._copy((*COLUMNS, *former.CHANGE), rows)
+            former.take_in(self._db, self._schema, table, steps)
+
+        with self._commit(), told(self._db):
+            self._put_safely(put)
+
+    @override
+    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
+        with told(self._db):
+            if not ids or not former.is_kept(self._db, self._schema, table):
+                return {}
+            return former.read_kept(self._db, self._schema, table, ids)
+
+    @override
+    def rewrite(self, table: str, kept: Sequence[Kept]) -> None:
+        if not kept:
+            return
+        with self._commit(), told(self._db):
+            former.rewrite(self._db, self._schema, table, kept)
+
+    @override
+    def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
+        with self._commit(), told(self._db):
+            if not former.is_kept(self._db, self._schema, table):
+                return ""
+            return former.forget(self._db, self._schema, table, before=before, after=after, limit=limit)
 
     @override
     def tally(self, table: str, window: int) -> Tally:
@@ -243,6 +285,15 @@ class PostgresRows(RowWriter):
     def close(self) -> None:
         self._db.close()
 
+    def _put_safely(self, put: Callable[[Callable[[StoredRow], tuple[Any, ...]]], None]) -> None:
+        self._db.execute("SAVEPOINT put")
+        try:
+            put(put_values)
+        except psycopg.DataError:
+            self._db.execute("ROLLBACK TO put")
+            put(safe_values)
+        self._db.execute("RELEASE put")
+
     @contextmanager
     def _commit(self) -> Iterator[None]:
         """Make the block one commit, or part of the one that is under way."""
@@ -258,15 +309,18 @@ class PostgresRows(RowWriter):
             self._shown[table] = None
 
     def _upsert(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._copy(COLUMNS, rows)
+        columns, incoming = SQL(", ").join(map(Identifier, COLUMNS)), Identifier(INCOMING)
+        self._db.execute(_UPSERT.format(self._table(table), columns=columns, incoming=incoming, set=_SET))
+
+    def _copy(self, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
         if self._copied:
             self._db.execute(_CLEAR)
         self._copied = True
-        with self._db.cursor() as cursor:
-            with cursor.copy(_COPY) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            columns, incoming = SQL(", ").join(map(Identifier, COLUMNS)), Identifier(INCOMING)
-            cursor.execute(_UPSERT.format(self._table(table), columns=columns, incoming=incoming, set=_SET))
+        statement = _COPY.format(Identifier(INCOMING), SQL(", ").join(map(Identifier, columns)))
+        with self._db.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def _find(self, table: str, ids: Sequence[RowId], columns: LiteralString) -> list[tuple[Any, ...]]:
         if table not in self._shown or not ids:

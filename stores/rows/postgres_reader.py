@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ from typing_extensions import Self, override
 
 from events.errors import RejectedError
 from events.log import Applied
-from stores.rows.base import APPLIED, HELD, LIVE, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
+from stores.rows.base import APPLIED, HELD, LIVE, Former, RowId, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
+from stores.rows.former import told_of
+from stores.rows.postgres_former import read_kept
 from stores.rows.postgres_image import stored_row
 from stores.rows.postgres_schema import row_table
 from stores.rows.postgres_select import select_query
@@ -25,6 +27,8 @@ from stores.rows.postgres_session import Session, reason_of
 from stores.rows.postgres_snapshot import BEGIN, PostgresCut, PostgresSnapshots
 from stores.rows.postgres_statement import SURROUNDINGS, check_plan, checked_statement, surroundings
 from stores.rows.postgres_store import live_tables, read_facts
+from stores.rows.postgres_values import distinct
+from stores.rows.table import EMPTIED
 
 T = TypeVar("T")
 _FOLDINGS = "pg_c_utf8", "und-x-icu", "C.utf8", "C.UTF-8", "en_US.utf8", "C"
@@ -72,6 +76,21 @@ class PostgresRowReader(RowReader):
         except UnicodeEncodeError:  # half a surrogate pair: no column and no value is called so
             detail = "the query holds text that is not Unicode"
             raise RejectedError(detail, "correct its values") from None
+
+    @override
+    def former(self, table: str, ids: Sequence[RowId], since: int) -> dict[RowId, list[Former]]:
+        def run(db: Session) -> dict[RowId, list[Former]]:
+            kept = read_kept(db, self._schema, table, ids)
+            return told_of(kept, table, read_facts(db, self._schema, EMPTIED), since)
+
+        return self._read(run, {}) if ids else {}
+
+    @override
+    def values(self, table: str, column: str, limit: int) -> list[str]:
+        try:
+            return self._read(lambda db: distinct(db, self._schema, table, column, limit), [])
+        except UnicodeEncodeError:
+            return []  # half a surrogate pair: no column is called so
 
     @override
     def counts(self) -> dict[str, tuple[int, int, int | None]]:

@@ -18,7 +18,9 @@ from typing_extensions import LiteralString
 from stores.rows.base import HELD, LIVE, LiveTable
 from stores.rows.postgres_image import to_text
 
-VERSION = 1
+VERSION, OLDEST = 2, 1
+"""Of the layout; the oldest that the writer makes this one. 2: rows may have former versions, which a program that
+knows nothing of them would leave behind."""
 STORE, TABLES, FACTS, INCOMING = "headrace_store", "headrace_tables", "headrace_facts", "headrace_incoming"
 OURS = "_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"
 BY_COLUMN = "row_by_"
@@ -46,16 +48,19 @@ class Layout(NamedTuple):
     :arg name: What it is called in errors, in the plural.
     :arg version: Each kind has versions of its own, so that none has one of another's.
     :arg tables: The statements that make it, each with the place of the schema's name.
+    :arg oldest: Layouts from this version on become this one; None: there are none.
     """
 
     name: str
     version: int
     tables: tuple[LiteralString, ...]
+    oldest: int | None = None
 
 
-ROWS = Layout("live tables", VERSION, SHARED_TABLES)
+ROWS = Layout("live tables", VERSION, SHARED_TABLES, OLDEST)
 
-INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}) ON COMMIT DELETE ROWS"
+_CHANGE = ", changed_at bigint, was text, lacked text, changes integer"
+INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}{_CHANGE}) ON COMMIT DELETE ROWS"
 # `ident` is the key as a row, for when nothing else may be shown; `place` is `position` for people. `gone_at` is
 # `as_of` of rows that are not live, and null of others: an index on it stays as it is while live rows change, so that
 # PostgreSQL can put their new versions beside the old ones without touching any index.
@@ -66,6 +71,11 @@ GONE_INDEX = "CREATE INDEX ON {table} (gone_at) WHERE gone_at IS NOT NULL"
 def row_table(name: str) -> str:
     """Return the name of the table of live table `name`."""
     return fitting(f"row_{name}")
+
+
+def former_table(name: str) -> str:
+    """Return the name of the table of former versions of live table `name`."""
+    return fitting(f"row_{name} former")
 
 
 def fitting(name: str) -> str:

@@ -61,12 +61,15 @@ def make(session: Session, schema: str, layout: lies.Layout = lies.ROWS) -> None
 
 
 def identity(session: Session, schema: str, layout: lies.Layout = lies.ROWS) -> str:
-    """Return the id of the store.
+    """Return the id of the store, which comes to be of this layout.
 
     :raises StoreError: When it is of another kind or version.
     """
-    row = session.execute(SQL("SELECT identity, version FROM {}").format(Identifier(schema, lies.STORE))).fetchone()
-    if row is None or row[1] != layout.version:
+    store = Identifier(schema, lies.STORE)
+    row = session.execute(SQL("SELECT identity, version FROM {}").format(store)).fetchone()
+    if row is not None and layout.oldest is not None and layout.oldest <= row[1] < layout.version:
+        session.execute(SQL("UPDATE {} SET version = %s").format(store), (layout.version,))
+    elif row is None or row[1] != layout.version:
         detail = f"the schema {schema!r} holds other things than {layout.name}, or was made by another version"
         raise StoreError(detail, "use that version, or drop the schema and run the flow again from the start")
     return str(row[0])

@@ -171,7 +171,9 @@ class SqliteRows(RowWriter):
     @override
     def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
         with self._commit():
-            return former.forget(self._db, table, before, after, limit) if former.is_kept(self._db, table) else ""
+            if not former.is_kept(self._db, table):
+                return ""
+            return former.forget(self._db, table, before=before, after=after, limit=limit)
 
     @override
     def tally(self, table: str, window: int) -> Tally:

@@ -146,7 +146,7 @@ def rewrite(db: sqlite3.Connection, table: str, kept: Sequence[Kept]) -> None:
     )
 
 
-def forget(db: sqlite3.Connection, table: str, before: int, after: str, limit: int) -> str:
+def forget(db: sqlite3.Connection, table: str, *, before: int, after: str, limit: int) -> str:
     """Do as `RowWriter.forget_former`, of a table of which versions are kept."""
     former = _former(table)
     begin_ = int(after or 0)

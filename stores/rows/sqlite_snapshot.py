@@ -22,24 +22,20 @@ from stores.rows.turns import Turns
 
 _MOST, _SPARE = 64, 16
 _WAIT_SECONDS = 30.0
-TURNS = Turns()
-"""Python's lock is one for all stores of a process."""
+_TURNS = Turns()  # one for all stores of a process, as Python's lock is
 _STEPS = 100_000
 """Steps of SQLite's machine between two looks at the time: a few milliseconds."""
 CUT_SECONDS = 30.0
-"""How long a cut may be open. The write-ahead log grows as long as one is: what was committed after it has to stay."""
+"""How long a cut may be open; whoever reads next ends it. As long as one is, all that is committed after it has to stay in
+the write-ahead log."""
 
 
 class SqliteSnapshots:
-    """Gives snapshots of the store in `path`; an absent one has none.
+    """Gives snapshots of the store in `path`; an absent one has none."""
 
-    :arg cut_seconds: After this time a cut ends, at the latest when the next snapshot is taken.
-    """
-
-    def __init__(self, path: Path, layout: Layout, cut_seconds: float = CUT_SECONDS) -> None:
+    def __init__(self, path: Path, layout: Layout) -> None:
         self._path = path
         self._layout = layout
-        self._cut_seconds = cut_seconds
         self._pool = Pool(
             f"{path}", self._open, _Connection.rest, _Connection.close, most=_MOST, spare=_SPARE, seconds=_WAIT_SECONDS
         )
@@ -48,14 +44,14 @@ class SqliteSnapshots:
     @contextmanager
     def look(self) -> Iterator[sqlite3.Connection | None]:
         """Give the newest commit for the block; None where there is no store yet."""
-        with TURNS.turn(), self._snapshot() as db:
+        with _TURNS.turn(), self._snapshot() as db:
             yield db
 
     @contextmanager
     def cut(self) -> Iterator[SqliteCut]:
         """Hold on to the newest commit for the block."""
         with self._snapshot() as db:
-            cut = SqliteCut(self._path, db, self._cut_seconds)
+            cut = SqliteCut(self._path, db, CUT_SECONDS)
             self._cuts.append(cut)
             try:
                 yield cut
@@ -90,7 +86,7 @@ class SqliteCut:
     def __init__(self, path: Path, db: sqlite3.Connection | None, seconds: float) -> None:
         self._path = path
         self._db = db
-        self._seconds = seconds
+        self._late = f"it was open for more than {seconds:g} s"
         self._deadline = time.monotonic() + seconds
         self._over = ""
         self._turn = threading.Lock()
@@ -104,11 +100,16 @@ class SqliteCut:
         :raises StoreError: When it has ended, also in the middle of a query.
         """
         self.end_overdue()
-        with TURNS.turn(), self._turn, explained(self._path):
+        with _TURNS.turn(), self._turn, explained(self._path):
             if self._over:
-                detail = f"this cut of {self._path} cannot be read any more: {self._over}"
-                raise StoreError(detail, "begin another one")
-            yield self._db
+                raise self._gone()
+            try:
+                yield self._db
+            except sqlite3.OperationalError:
+                if not self._is_overdue():
+                    raise
+                self._end(self._late)
+                raise self._gone() from None
 
     @contextmanager
     def cut(self) -> Iterator[SqliteCut]:
@@ -119,7 +120,7 @@ class SqliteCut:
         """Let go of the snapshot if it has been held for too long; a query that is running stops by itself."""
         if self._is_overdue() and self._turn.acquire(blocking=False):
             try:
-                self._end(f"it was open for more than {self._seconds:g} s")
+                self._end(self._late)
             finally:
                 self._turn.release()
 
@@ -129,6 +130,10 @@ class SqliteCut:
             self._end("it has been closed")
             if self._db is not None:
                 self._db.set_progress_handler(None, _STEPS)
+
+    def _gone(self) -> StoreError:
+        detail = f"this cut of {self._path} cannot be read any more: {self._over}"
+        return StoreError(detail, "begin another one")
 
     def _is_overdue(self) -> bool:
         return time.monotonic() >= self._deadline

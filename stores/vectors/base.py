@@ -77,6 +77,11 @@ class VectorReader(ABC):
     def documents(self, source: str = "") -> Iterator[StoredDocument]:
         """Yield every document, of one source if named, in the order of source and uri."""
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many documents and how many chunks there are; adapters do it without reading them."""
+        sizes = [len(document.chunk_ids) for document in self.documents()]
+        return len(sizes), sum(sizes)
+
     @abstractmethod
     def chunks(self, source: str, uri: str) -> list[FoundChunk]:
         """Return a document's chunks in their order, all with score 0; empty if it is not there."""

@@ -24,6 +24,7 @@ from stores.embedders.base import Model
 from stores.vectors.base import Query, StoredDocument, VectorReader
 from stores.vectors.lance_folder import REINDEX, Store, check_model, connect, read_store, store_path
 from stores.vectors.lance_schema import (
+    CHUNK,
     CHUNK_COLUMNS,
     DOCUMENT,
     DOCUMENT_ID,
@@ -93,6 +94,15 @@ class _Reads(VectorReader):
             for batch in found.sort_by([("source", "ascending"), ("uri", "ascending")]).to_batches(1_000):
                 for row in batch.to_pylist():
                     yield to_held(row).stored()
+
+    @override
+    def totals(self) -> tuple[int, int]:
+        """Return how many documents and how many chunks there are."""
+
+        def work(_: Store, table: Table) -> tuple[int, int]:
+            return int(table.count_rows(f"kind = '{DOCUMENT}'")), int(table.count_rows(f"kind = '{CHUNK}'"))
+
+        return self._read(work, (0, 0))
 
     @override
     def chunks(self, source: str, uri: str) -> list[FoundChunk]:

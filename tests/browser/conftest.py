@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-
 from playwright.sync_api import expect
 
 from tests.browser.fake_api import KEY, FakeApi
@@ -31,16 +29,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     """Return the small server, running."""
-    server = FakeApi()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with FakeApi() as server:
         yield server
-    finally:
-        server.go_on.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
@@ -77,7 +67,9 @@ def watch(page: Page, complaints: list[str]) -> None:
         if address.scheme not in {"blob", "data"} and address.hostname != "127.0.0.1":
             complaints.append(f"asked for {url}")
 
-    page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
     page.on("request", lambda request: asked(request.url))

@@ -1,4 +1,4 @@
-"""A small server with the page's files and the answers of the real one, that changes and fails as a test wants it to."""
+"""A small server with the page's files and answers like the real one's, that changes and fails as a test wants."""
 
 from __future__ import annotations
 
@@ -68,6 +68,17 @@ class FakeApi(ThreadingHTTPServer):
         """Address of the page."""
         return f"http://127.0.0.1:{self.server_port}/"
 
+    def __enter__(self) -> FakeApi:
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+
     def set_price(self, price: str) -> None:
         """Change the fare at its source."""
         self._fare = (price, self._fare[0], time.time_ns() // 1_000_000)
@@ -117,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body: dict[str, Any]) -> None:
         address = urlsplit(self.path)
-        if address.path == "/" or "." in address.path and not address.path.endswith("graph.svg"):
+        if address.path == "/" or ("." in address.path and not address.path.endswith("graph.svg")):
             self._file(address.path.lstrip("/") or "index.html")
             return
         path, query, server = address.path.strip("/"), parse_qs(address.query), self.server
@@ -140,7 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "tokens":
             expires = time.time() + server.token_seconds
             signed = token(samples.PERSON, expires)
-            return {"token": signed, "person": samples.PERSON, "realm": "default", "expires_at": to_iso(round(expires * 1000))}
+            return {
+                "token": signed,
+                "person": samples.PERSON,
+                "realm": "default",
+                "expires_at": to_iso(round(expires * 1000)),
+            }
         if path == "feedback":
             return {"accepted": 1, "ids": ["f-1"]}
         if path == "context":
@@ -167,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
                 server.go_on.wait(20)
             self._event("token", {"text": word if n == 0 else f" {word}"})
         cited = [one for one in document["items"] if f"[{one['number']}]" in server.answer]
-        citations = [{name: one[name] for name in ("number", "kind", "id", "source", "place", "title")} for one in cited]
+        citations = [
+            {name: one[name] for name in ("number", "kind", "id", "source", "place", "title")} for one in cited
+        ]
         told = {
             "turn": f"t{len(server.asked('answer'))}",
             "conversation": body["conversation"],
@@ -203,6 +221,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, media_type: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": media_type, "Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}.items():
+        for name, value in {
+            "Content-Type": media_type,
+            "Content-Security-Policy": _POLICY,
+            "Cache-Control": "no-store",
+        }.items():
             self.send_header(name, value)
         self.end_headers()

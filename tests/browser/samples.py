@@ -167,7 +167,7 @@ def kpis(now: int, window: str) -> list[dict[str, Any]]:
     return [
         kpi("answers", now, [round(value) for value in wave], "52", **chosen),
         kpi("thumbs_up_rate", now, [*rate, 0.91], "91.0 %", aggregate="share", better="high", goodness=1, **chosen),
-        kpi("latency_p95", now, [value * 31 for value in wave], "2,058 ms", unit="ms", better="low", goodness=-1, **chosen),
+        kpi("latency_p95", now, [value * 31 for value in wave], "2,058 ms", unit="ms", goodness=-1, **chosen),
         kpi("longest_answer", now, [30.0], "30", groups=9, group={"topic": "baggage"}, trend=0, **chosen),
         kpi("csat", now, [], "-", aggregate="share", trend=0, **chosen),
     ]  # fmt: skip
@@ -218,7 +218,13 @@ def profile(now: int, city: str) -> dict[str, Any]:
 
     def value(text: Any, table: str, key: str, database: str, age: int) -> dict[str, Any]:
         at = {"as_of": to_iso(now - age), "applied_at": to_iso(now - age), "age_ms": age, "position": "2418315024"}
-        return {"value": text, "record": f"{database}/{table}/{key}", "source": database, "table": table, "key": key} | at
+        return {
+            "value": text,
+            "record": f"{database}/{table}/{key}",
+            "source": database,
+            "table": table,
+            "key": key,
+        } | at
 
     def field(found: Any, of: list[dict[str, Any]], others: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         return {"value": found, "of": of, "others": others or []}
@@ -232,7 +238,9 @@ def profile(now: int, city: str) -> dict[str, Any]:
     name = value("Łukasz Wiśniewski", "customers", "4149", "crm", 110 * DAY)
     lisbon = booking("9001", True, 29 * DAY, product="flight", destination="Lisbon", status="booked", price="943.50")
     crete = booking("8417", True, 90 * DAY, product="package", destination="Crete", status="changed", price="842.50")
-    athens = booking("7120", False, 300 * DAY, product="flight", destination="Athens", status="travelled", price="539.50")
+    athens = booking(
+        "7120", False, 300 * DAY, product="flight", destination="Athens", status="travelled", price="539.50"
+    )
     return {
         "person": PERSON,
         "realm": "default",
@@ -242,7 +250,9 @@ def profile(now: int, city: str) -> dict[str, Any]:
         "held": [],
         "ties": [],
         "fields": {
-            "name": field(name["value"], [name], [value("WIŚNIEWSKI, Łukasz", "members", "CV21377654", "loyalty", DAY)]),
+            "name": field(
+                name["value"], [name], [value("WIŚNIEWSKI, Łukasz", "members", "CV21377654", "loyalty", DAY)]
+            ),
             "email": field(mails, [value(mail, "users", "20490", "shop", 63 * DAY) for mail in mails]),
             "city": field(city, [value(city, "customers", "4149", "crm", 40_000)]),
             "tier": field("Silver", [value("Silver", "members", "CV21377654", "loyalty", 54 * DAY)]),

@@ -38,7 +38,7 @@ def test_texts_stand_out_from_their_ground(open_page: Open, scheme: str) -> None
     page = open_page(color_scheme=scheme)
     sign(page)
     answered(page)
-    low = {}
+    low: dict[str, float] = {}
     for view, testid in VIEWS.items():
         page.get_by_test_id(f"nav-{view}").click()
         expect(page.get_by_test_id(testid)).to_be_visible()
@@ -111,7 +111,8 @@ _CONTRASTS = """() => {
     };
     const found = [];
     for (const node of document.querySelectorAll('main *, header *')) {
-        const text = [...node.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data).join('').trim();
+        const texts = [...node.childNodes].filter((child) => child.nodeType === 3);
+        const text = texts.map((child) => child.data).join('').trim();
         if (!text || !node.checkVisibility() || node.closest('.unseen, .gone, svg')) continue;
         const [a, b] = [light(getComputedStyle(node).color), light(ground(node))];
         found.push([`${text.slice(0, 40)} (${node.className})`, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)]);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import samples
@@ -69,7 +70,9 @@ def test_ages_go_by_the_servers_clock(open_page: Open, api: FakeApi) -> None:
     page.add_init_script("const real = Date.now; Date.now = () => real() + 86_400_000;")
     page.reload()
     answered(page)
-    expect(page.locator("[data-id='flights/CRV204']").get_by_test_id("age")).to_have_text(re.compile(r"changed 1\d s ago"))
+    expect(page.locator("[data-id='flights/CRV204']").get_by_test_id("age")).to_have_text(
+        re.compile(r"changed 1\d s ago")
+    )
 
 
 def test_a_changed_value_is_seen_without_asking_again_with_the_former_one_struck_through(
@@ -206,7 +209,7 @@ def test_everything_can_be_done_by_the_keyboard_alone(open_page: Open, api: Fake
             if page.evaluate("() => document.activeElement?.dataset.testid") == testid:
                 assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") != "none"
                 return
-        raise AssertionError(f"{testid} cannot be reached by {key}")
+        pytest.fail(f"{testid} cannot be reached by {key}")
 
     tab_to("thumb-up", "Shift+Tab")
     page.keyboard.press("Space")

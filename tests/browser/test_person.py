@@ -50,7 +50,7 @@ def test_nobody_can_be_chosen_again(open_page: Open, api: FakeApi) -> None:
 
 
 def test_a_token_is_renewed_before_it_ends(open_page: Open, api: FakeApi) -> None:
-    api.token_seconds = 6.2
+    api.token_seconds = 2.5
     page = open_page()
     sign(page)
     api.wait_for("tokens", lambda seen: len(api.asked("tokens")) > 1)
@@ -60,7 +60,10 @@ def test_a_token_is_renewed_before_it_ends(open_page: Open, api: FakeApi) -> Non
 def test_a_key_that_may_not_sign_takes_a_token_of_the_application(
     open_page: Open, api: FakeApi, complaints: list[str]
 ) -> None:
-    api.fail["tokens"] = (403, {"kind": "forbidden", "detail": "the key has not the scope 'tokens'", "hint": "make one"})
+    api.fail["tokens"] = (
+        403,
+        {"kind": "forbidden", "detail": "the key has not the scope 'tokens'", "hint": "make one"},
+    )
     page = open_page()
     page.get_by_test_id("who").click()
     page.get_by_test_id("person").fill(MAIL)

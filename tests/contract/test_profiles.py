@@ -635,3 +635,46 @@ def test_the_store_answers_as_its_model_does(writer: ProfileWriter, reader: Prof
 
     seen: set[str] = set()
     follow()
+
+
+# Cuts; beside a writer that never rests they are tested in tests/stores/test_cuts.py
+
+
+def test_a_cut_answers_every_verb_from_the_commit_that_it_began_with(
+    writer: ProfileWriter, reader: ProfileReader
+) -> None:
+    def answers(asked: ProfileReader) -> list[Any]:
+        return [
+            asked.profile(P),
+            asked.person_of("p-old"),
+            asked.member("a"),
+            asked.members_of(P),
+            asked.holders(REALM, "email:x", 9),
+            asked.shared(),
+            asked.held(9),
+            asked.row("orders", SOURCE, key_of(1)),
+            asked.owned("a", 9),
+            asked.persons("", 9),
+            asked.totals(),
+            asked.realms(),
+            asked.select(RowQuery(table="orders")),
+        ]
+
+    writer.put_members([member("a", P, "email:x"), member("b", P, "email:x", held=("device",))])
+    writer.put_former({"p-old": "a"})
+    writer.put_shared([Shared("email:x", REALM, 20, 10)])
+    writer.put_profiles({P: profile(P)})
+    writer.put("orders", [row(1, a=1)])
+    writer.place([], [at(1, 5)])
+    before = answers(reader)
+    with reader.cut() as cut:
+        writer.put_members([member("a", Q, "email:y", realm="other", held=("device",)), gone("b")])
+        writer.put_shared([Shared("email:x", REALM, 2, 10)])
+        writer.put_profiles({P: None, Q: profile(Q)})
+        writer.put("orders", [row(1, a=2)])
+        writer.place([at(1, 5)], [at(1, 6, table="tickets")])
+        assert answers(cut) == before
+        after = answers(reader)
+        assert all(one != other for one, other in zip(before, after, strict=True))
+    with reader.cut() as cut:
+        assert answers(cut) == after

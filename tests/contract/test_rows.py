@@ -11,12 +11,13 @@ from contextlib import suppress
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
-from events.changes import Position, Standing, position_text, supersedes
+from events.changes import Position, Row, Standing, position_text, supersedes
 from events.clock import to_iso
 from events.errors import RejectedError, StoreError
 from events.log import Applied
@@ -27,15 +28,20 @@ from stores.rows.base import (
     LIVE,
     Comparison,
     Condition,
+    Former,
+    Kept,
     Known,
     LiveTable,
     RowQuery,
     RowReader,
     RowWriter,
+    Step,
     StoredRow,
     Tally,
+    Version,
     applied_fact,
 )
+from stores.rows.intake import RowIntake
 from tests.contract.row_samples import (
     AS_OF,
     NOW,
@@ -49,6 +55,7 @@ from tests.contract.row_samples import (
     shown,
     started_replacing,
 )
+from tests.property.former_world import IDS, LIVE_TABLES, delivered, expected, some_events
 from tests.servers.postgres import running
 
 HOSTILE_NAMES = (
@@ -956,3 +963,254 @@ def test_a_writer_that_is_killed_leaves_its_newest_commit_and_lets_go_of_the_sto
     assert len({(image["a"], image["b"]) for image in images if image}) == 1
     writer.put("pairs", [row(1)])
     writer.close()
+
+
+# Cuts; beside a writer that never rests they are tested in tests/stores/test_cuts.py
+
+
+def test_a_cut_answers_every_verb_from_the_commit_that_it_began_with(writer: RowWriter, reader: RowReader) -> None:
+    def answers(asked: RowReader) -> list[Any]:
+        return [
+            asked.select(RowQuery(table="t")),
+            asked.select(RowQuery(table="t", where=(Condition("a", "=", 1),))),
+            asked.values("t", "text", 9),
+            asked.counts(),
+            asked.facts("kind"),
+            asked.applied(),
+        ]
+
+    mark = Applied("changes", "0", 1, 1, 1, caught_up=True, applied_at=1)
+    writer.put("t", [row(1, a=1, text="x"), row(2, a=1, text="y")])
+    writer.note("kind", {"a": b"1"})
+    writer.note(APPLIED, dict([applied_fact(mark)]))
+    before = answers(reader)
+    with reader.cut() as cut:
+        writer.put("t", [row(1, a=2, text="z"), row(2, state=GONE), row(3, a=1, text="v")])
+        writer.put("other", [row(1)])
+        writer.note("kind", {"a": b"2", "b": b"3"})
+        writer.note(APPLIED, dict([applied_fact(msgspec.structs.replace(mark, offset=2))]))
+        assert answers(cut) == before
+        assert cut.select(RowQuery(table="other")) == []
+        after = answers(reader)
+        assert all(one != other for one, other in zip(before, after, strict=True))
+        with cut.cut() as same:
+            assert answers(same) == before
+        assert answers(cut) == before
+    with reader.cut() as cut:
+        assert answers(cut) == after
+
+
+def test_a_question_that_fails_leaves_its_cut_as_it_was(writer: RowWriter, reader: RowReader) -> None:
+    writer.put("t", [row(1, a=1)])
+    with reader.cut() as cut:
+        before = cut.select(RowQuery(table="t"))
+        writer.put("t", [row(2, a=2)])
+        with pytest.raises(RejectedError, match="cannot be answered"):
+            cut.select(RowQuery(table="t", limit=2**70))
+        with pytest.raises(RejectedError):
+            cut.select(RowQuery(table="t", where=(Condition("a", "=", "\ud800"),)))
+        assert cut.select(RowQuery(table="nowhere")) == []
+        assert cut.select(RowQuery(table="t")) == before
+        assert len(before) == 1
+
+
+def test_a_cut_is_over_with_its_block(writer: RowWriter, reader: RowReader) -> None:
+    writer.put("t", [row(1)])
+    with reader.cut() as cut:
+        assert len(cut.select(RowQuery(table="t"))) == 1
+    with pytest.raises(StoreError, match=r"cannot be read any more: it has been closed.*begin another one"):
+        cut.select(RowQuery(table="t"))
+    with pytest.raises(ZeroDivisionError), reader.cut() as cut:
+        raise ZeroDivisionError
+    with pytest.raises(StoreError):
+        cut.applied()
+    assert len(reader.select(RowQuery(table="t"))) == 1
+
+
+def test_a_cut_runs_no_statements(writer: RowWriter, reader: RowReader) -> None:
+    writer.put("t", [row(1)])
+    with reader.cut() as cut:
+        with pytest.raises(RejectedError, match="runs no statements"):
+            cut.sql("SELECT 1", rows=1, seconds=1)
+        assert len(cut.select(RowQuery(table="t"))) == 1
+
+
+# What rows were before
+
+
+def version(at: int, time: int | None = None, was: Row | None = None, *lacked: str, state: int = LIVE) -> Version:
+    return Version(Standing((0, at), "changes", 0, at), state, {}, time, was, lacked)
+
+
+def at_position(at: int, number: int = 1, **columns: Any) -> StoredRow:
+    return row(number, position=(0, at), offset=at, as_of=AS_OF + at, **columns)
+
+
+ID = SOURCE, key_of(1)
+
+
+@pytest.fixture
+def keeping(writer: RowWriter) -> RowWriter:
+    """A writer that keeps what the rows of `t` were, one of them with three versions: a was 1, then 2, and b came."""
+    writer.keep_former("t", on=True)
+    writer.supersede("t", [Step(at_position(1, a=1), (version(1),))])
+    second, third = version(2, 20, {"a": 1}), version(3, 30, {"a": 2}, "b")
+    writer.supersede("t", [Step(at_position(3, a=3, b=1), (second, third))])
+    return writer
+
+
+def test_what_a_row_was_is_told_newest_change_first_and_no_further_back_than_asked(
+    keeping: RowWriter, reader: RowReader
+) -> None:
+    changes = [Former((0, 3), 30, {"a": 2, "b": None}), Former((0, 2), 20, {"a": 1})]
+    assert reader.former("t", [ID, (SOURCE, "{}")], 0) == {ID: changes}
+    assert reader.former("t", [ID], 21) == {ID: changes[:1]}
+    assert reader.former("t", [ID], 31) == {}
+    with reader.cut() as cut:
+        assert cut.former("t", [ID], 0) == {ID: changes}
+
+
+def test_of_tables_that_keep_nothing_nothing_is_told(writer: RowWriter, reader: RowReader) -> None:
+    assert reader.former("t", [ID], 0) == {}
+    assert reader.values("t", "a", 10) == []
+    writer.put("t", [at_position(1, a=1)])
+    assert reader.former("t", [ID], 0) == {}
+    assert writer.kept("t", [ID]) == {}
+    assert writer.forget_former("t", AS_OF * 2, "", 10) == ""
+
+
+def test_versions_come_back_as_they_were_put(keeping: RowWriter) -> None:
+    (kept,) = keeping.kept("t", [ID, (SOURCE, "{}")]).values()
+    assert kept.row == at_position(3, a=3, b=1)
+    assert kept.versions == (version(1), version(2, 20, {"a": 1}), version(3, 30, {"a": 2}, "b"))
+    assert kept.number == 2
+
+
+def test_only_the_last_versions_are_kept(keeping: RowWriter) -> None:
+    for at in range(4, 20):
+        keeping.supersede("t", [Step(at_position(at, a=at), (version(at, at, {"a": at - 1}),))])
+    (kept,) = keeping.kept("t", [ID]).values()
+    assert [one.event_time for one in kept.versions] == list(range(11, 20))
+    many = tuple(version(at, at, {"a": at - 1}) for at in range(20, 40))
+    keeping.supersede("t", [Step(at_position(39, a=39), many)])
+    (kept,) = keeping.kept("t", [ID]).values()
+    assert [one.event_time for one in kept.versions] == list(range(31, 40))
+
+
+def test_versions_can_be_written_anew(keeping: RowWriter) -> None:
+    (kept,) = keeping.kept("t", [ID]).values()
+    more = (*kept.versions[:-1], version(4, 25, {"a": 7}), version(3, 30, {"a": 8}))
+    keeping.rewrite("t", [Kept(kept.row, more, kept.number + 1)])
+    assert keeping.kept("t", [ID])[ID] == Kept(kept.row, more, 3)
+    keeping.supersede("t", [Step(at_position(9, a=9), (version(9, 90, {"a": 3}),))])
+    assert keeping.kept("t", [ID])[ID].versions == (*more, version(9, 90, {"a": 3}))
+
+
+def test_texts_of_any_kind_survive_in_versions(writer: RowWriter) -> None:
+    writer.keep_former("t", on=True)
+    was: Row = {name: value for name, value in zip(HOSTILE_NAMES, HOSTILE_VALUES, strict=False)}
+    was |= {"n": Decimal("12345678901234567890.123456789"), "l": [1, {"ä": None}], "t": True}
+    first, second = version(1), version(2, 2, was, *HOSTILE_NAMES)
+    writer.supersede("t", [Step(at_position(2), (first, second))])
+    assert writer.kept("t", [ID])[ID].versions == (first, second)
+
+
+def test_a_version_without_a_change_of_the_row_takes_nothing_away(keeping: RowWriter) -> None:
+    before = keeping.kept("t", [ID])[ID]
+    keeping.put("t", [at_position(3, a=3, b=1, c=5)])
+    assert keeping.kept("t", [ID])[ID] == msgspec.structs.replace(before, row=at_position(3, a=3, b=1, c=5))
+
+
+def test_with_a_row_go_its_versions(keeping: RowWriter, reader: RowReader) -> None:
+    assert keeping.drop_rows("t", [ID]) == 1
+    keeping.supersede("t", [Step(at_position(8, a=8), (version(8),))])
+    assert keeping.kept("t", [ID])[ID].versions == (version(8),)
+    gone = at_position(9, a=8)
+    gone = msgspec.structs.replace(gone, state=GONE)
+    keeping.supersede("t", [Step(gone, (version(9, 90, {"a": 8}, state=GONE),))])
+    assert reader.former("t", [ID], 0) == {ID: [Former((0, 9), 90, {"a": 8}, deleted=True)]}
+    keeping.forget("t", AS_OF + 100, 0)
+    assert reader.former("t", [ID], 0) == {ID: [Former((0, 9), 90, {"a": 8}, deleted=True)]}
+    keeping.forget("t", AS_OF + 100, AS_OF + 100)
+    keeping.supersede("t", [Step(at_position(10, a=8), (version(10),))])
+    assert keeping.kept("t", [ID])[ID].versions == (version(10),)
+
+
+def test_old_versions_are_forgotten_bit_by_bit(writer: RowWriter) -> None:
+    writer.keep_former("t", on=True)
+    ids = [(SOURCE, key_of(number)) for number in range(30)]
+    for number in range(30):
+        chain = tuple(version(at, at, {"a": at - 1}) for at in range(1, 4))
+        writer.supersede("t", [Step(at_position(number, number, a=3), chain)])
+    calls, after = 0, ""
+    while calls == 0 or after:
+        after = writer.forget_former("t", AS_OF + 20, after, 6)
+        calls += 1
+    kept = writer.kept("t", ids)
+    assert {int(json.loads(key)["id"]) for (_, key), one in kept.items() if len(one.versions) > 1} == set(range(20, 30))
+    assert 5 <= calls <= 31
+
+
+def test_history_that_was_off_for_a_while_begins_anew(keeping: RowWriter, reader: RowReader) -> None:
+    keeping.keep_former("t", on=False)
+    keeping.put("t", [at_position(5, a=5)])
+    assert reader.former("t", [ID], 0) == {}
+    keeping.keep_former("t", on=True)
+    keeping.keep_former("t", on=True)
+    keeping.supersede("t", [Step(at_position(6, a=6), (version(6, 60, {"a": 5}),))])
+    assert reader.former("t", [ID], 0) == {ID: [Former((0, 6), 60, {"a": 5})]}
+    kept = keeping.kept("t", [ID])[ID]
+    assert kept.number > len(kept.versions) - 1
+
+
+@pytest.mark.parametrize("mess", [0.0, 0.2, 1.0])
+def test_what_is_told_is_a_function_of_the_set_of_events(place: RowPlace, reader: RowReader, mess: float) -> None:
+    rng = Random(20260301)
+    for _ in range(12):
+        made = some_events(rng, rng.choice((6, 24)))
+        arriving = delivered(made, rng, mess)
+        again = RowPlace(place.kind, f"{place.path}{rng.random()}", place.dsn, f"{place.schema}_{rng.randrange(10**9)}")
+        intake = RowIntake(again.writer(), LIVE_TABLES, lambda: NOW, lambda hold: None)
+        while arriving:
+            size = rng.choice((1, 5, 100))
+            intake.write(arriving[:size])
+            arriving = arriving[size:]
+        intake.close()
+        opened = again.reader()
+        assert opened.former("flights", IDS, 0) == expected(made)
+        opened.close()
+
+
+# Different texts
+
+
+@pytest.mark.parametrize("index", [(), ("city",)])
+def test_the_texts_of_a_column_are_those_of_live_rows_in_order(
+    writer: RowWriter, reader: RowReader, index: tuple[str, ...]
+) -> None:
+    cities = [
+        "Köln",
+        "Bonn",
+        "Bonn",
+        "Zürich",
+        "\U0001f6eb",
+        "",
+        "10",
+        "a{b}?%s",
+        10,
+        None,
+        True,
+        ["Rom"],
+        {"a": "Rom"},
+        1.5,
+    ]
+    rows = [row(number, city=city) for number, city in enumerate(cities)]
+    rows += [row(98, city="Gone", state=GONE), row(99, city="Held", state=HELD), row(100)]
+    writer.put("t", rows)
+    writer.expose(LiveTable("t", {"id": "int", "city": "text"}, None, index))
+    assert reader.values("t", "city", 100) == sorted({*texts})
+    assert reader.values("t", "city", 2) == sorted({*texts})[:2]
+    assert reader.values("t", "city", 0) == []
+    assert reader.values("t", "no such", 5) == []
+    assert reader.values("no such", "city", 5) == []
+    assert reader.values("t", "\ud800", 5) == []

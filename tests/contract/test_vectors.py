@@ -490,3 +490,53 @@ def test_a_store_of_another_model_is_refused_and_the_remedy_named(place: Place, 
     with pytest.raises(StoreError, match=r"5 numbers.*headrace reindex"):
         place.reader().search(Query(vector=[1.0] * 5))
     place.writer()
+
+
+# Cuts; beside a writer that never rests they are tested in tests/stores/test_cuts.py
+
+
+def test_a_cut_answers_every_verb_from_the_commit_that_it_began_with(
+    writer: VectorWriter, reader: VectorReader
+) -> None:
+    def answers(asked: VectorReader) -> list[object]:
+        return [
+            found(asked, "text"),
+            asked.search(Query(text="text")),
+            asked.chunks("docs", "a"),
+            list(asked.documents()),
+            asked.newest_position("docs"),
+            asked.applied(),
+        ]
+
+    writer.write([upsert("a", "first text"), upsert("b", "another text")], [Mark("docs", "0", 1, 1, 1, caught_up=True)])
+    before = answers(reader)
+    with reader.cut() as cut:
+        writer.write(
+            [upsert("a", "second text", position=2), delete("b", position=2)],
+            [Mark("docs", "0", 2, 2, 2, caught_up=True)],
+        )
+        assert answers(cut) == before
+        after = answers(reader)
+        assert all(one != other for one, other in zip(before, after, strict=True))
+        with cut.cut() as same:
+            assert answers(same) == before
+    with reader.cut() as cut:
+        assert answers(cut) == after
+
+
+def test_a_cut_is_over_with_its_block(writer: VectorWriter, reader: VectorReader) -> None:
+    writer.write([upsert("a", "text")])
+    with reader.cut() as cut:
+        assert texts(cut.chunks("docs", "a")) == ["text"]
+    with pytest.raises(StoreError, match=r"has been closed.*begin another one"):
+        cut.chunks("docs", "a")
+
+
+def test_a_question_that_a_cut_refuses_leaves_it_as_it_was(place: Place, writer: VectorWriter) -> None:
+    writer.write([upsert("a", "text")])
+    with place.reader(MODEL).cut() as cut:
+        with pytest.raises(StoreError, match="numbers"):
+            cut.search(Query(vector=[1.0, 0.0]))
+        assert texts(cut.search(Query(text="text"))) == ["text"]
+    with place.reader(OTHER_MODEL).cut() as cut, pytest.raises(StoreError, match="headrace reindex"):
+        cut.search(Query(text="text"))

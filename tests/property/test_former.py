@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 import bytewax.operators as op
-import msgspec
 import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSource, cluster_main, run_main
@@ -23,63 +22,19 @@ from stores.rows.base import Former, RowId
 from stores.rows.intake import RowIntake
 from stores.rows.sqlite import SqliteRows
 from stores.rows.sqlite_reader import SqliteRowReader
-from stores.settings import GuardSettings, LiveTableSettings, TablesSettings
 from stores.sink import StoreSink
-from tests.property.former_oracle import formers
+from tests.property.former_world import IDS, KINDS, LIVE_TABLES, NOW, Event, delivered, expected, made_of, some_events
 
-LIVE_TABLES = TablesSettings(live=(LiveTableSettings(name="flights", table="flights"),), guard=GuardSettings(share=1))
-KEYS = '{"id":1}', '{"id":2}'
-NOW = 1_900_000_000_000
 EXAMPLES = 20_000 if settings().max_examples > 1_000 else 1_000
 
-values = st.sampled_from([1, 2, None, True])
-rows = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
-Event = tuple[str, int, dict[str, object], frozenset[str]]
-events = st.tuples(
-    st.sampled_from(["update", "update", "update", "update", "read", "delete", "truncate"]),
-    st.integers(0, 1),
-    rows,
-    st.frozensets(st.sampled_from("abc"), max_size=2),
-)
-
-
-def made_of(drawn: Sequence[Event]) -> list[Change | Truncation]:
-    """Return events at rising positions; all in one partition, the offset as high as the position."""
-    made: list[Change | Truncation] = []
-    for at, (op_, number, row, silent) in enumerate(drawn, 1):
-        place = {"event_time": NOW - 1000 + at, "position": (0, at), "stream": "changes", "offset": at}
-        if op_ == "truncate":
-            made.append(Truncation("travel", "flights", **place))
-            continue
-        unavailable = tuple(sorted(silent)) if op_ == "update" else ()
-        after = {column: value for column, value in row.items() if column not in unavailable}
-        change = Change("travel", "flights", KEYS[number], "update", None, None if op_ == "delete" else after, **place)
-        made.append(msgspec.structs.replace(change, op=op_, unavailable=unavailable))
-    return made
-
-
-def delivered(made: Sequence[Change | Truncation], rng: Random, mess: float) -> list[Change | Truncation]:
-    """Return the events out of order, some again, with the same offset or a higher one."""
-    again = [msgspec.structs.replace(event, offset=event.offset + rng.choice((0, 1000))) for event in made]
-    some = [event for event in again if rng.random() < mess / 3]
-    placed = [(at + rng.random() * mess * len(made), event) for at, event in enumerate(made)]
-    placed += [(rng.random() * 2 * len(made), event) for event in some]
-    return [event for _, event in sorted(placed, key=lambda one: one[0])]
-
-
-def expected(made: Sequence[Change | Truncation]) -> dict[RowId, list[Former]]:
-    found = {}
-    for key in KEYS:
-        its = [event for event in made if isinstance(event, Truncation) or event.key == key]
-        former = formers(its) if any(isinstance(event, Change) for event in its) else []
-        if former:
-            found["travel", key] = former
-    return found
+rows = st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, 2, None, True]), max_size=3)
+silent = st.one_of(st.just(frozenset[str]()), st.frozensets(st.sampled_from("abc"), max_size=2))
+events = st.tuples(st.sampled_from([*KINDS, None]), st.integers(0, 1), rows, silent)
 
 
 def told(path: Path) -> dict[RowId, list[Former]]:
     with closing(SqliteRowReader(path)) as reader:
-        return reader.former("flights", [("travel", key) for key in KEYS], 0)
+        return reader.former("flights", IDS, 0)
 
 
 def opened(path: Path) -> RowIntake:
@@ -133,12 +88,7 @@ def through_buckets(arriving: Sequence[Change | Truncation], keep: int, rng: Ran
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_in_the_engine_workers_do_not_matter(workers: int, tmp_path: Path) -> None:
     rng = Random(20260115)
-    kinds = ["update"] * 12 + ["read", "delete"]
-    drawn: list[Event] = [
-        (rng.choice(kinds), rng.randrange(2), {"a": rng.randrange(3), "b": rng.randrange(2)}, frozenset())
-        for _ in range(200)
-    ]
-    made = made_of(drawn)
+    made = some_events(rng, 200)
     arriving = delivered(made, rng, 0.05)
     path = tmp_path / "tables.sqlite3"
 
@@ -151,4 +101,4 @@ def test_in_the_engine_workers_do_not_matter(workers: int, tmp_path: Path) -> No
     else:
         cluster_main(flow, [], 0, worker_count_per_proc=workers)
     assert told(path) == expected(made)
-    assert len(told(path)) == len(KEYS)
+    assert len(told(path)) == len(IDS)

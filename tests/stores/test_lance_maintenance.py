@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,75 @@ def test_a_chunk_that_comes_back_is_not_removed_with_those_that_went(opened: Ope
     writer.close()
     assert [item.text for item in opened.reader.chunks("docs", "a")] == ["back", "29"]
     assert [item.text for item in opened.reader.search(Query(text="back"))] == ["back"]
+
+
+def test_what_few_commits_left_is_tidied_when_no_more_come(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stores.vectors.lance_maintenance._QUIET_SECONDS", 0.05)
+    writer = opened.writer(optimize_every=1_000)
+    for position in range(1, 5):
+        writer.write([upsert("a", f"text {position}", position=position)])
+    eventually(lambda: opened.kinds() == ["chunk", "document"])
+    eventually(lambda: not any(index.num_unindexed_rows for index in opened.table().list_indices()))
+
+
+def test_many_rows_are_indexed_at_once_and_no_later_than_at_closing(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stores.vectors.lance_maintenance._ROWS", 50)
+    writer = opened.writer(optimize_every=1_000)
+    writer.write([upsert("a", *(f"text {number}" for number in range(60)))])
+    eventually(lambda: not any(index.num_unindexed_rows for index in opened.table().list_indices()))
+    writer.write([upsert("b", *(f"text {number}" for number in range(60)))])
+    writer.close()
+    assert not any(index.num_unindexed_rows for index in opened.table().list_indices())
+
+
+def test_a_store_without_the_indices_of_filters_gets_them(opened: Opened) -> None:
+    opened.writer().write([upsert("a", "for all"), upsert("b", "for staff", audience=("staff",))])
+    opened.close()
+    for index in opened.table().list_indices():
+        if index.columns in (["audience"], ["uri"]):
+            opened.table().drop_index(index.name)
+    writer = opened.writer(optimize_every=1)
+    writer.write([upsert("c", "for both", audience=("staff", "public"))])
+    eventually(lambda: {"audience", "uri"} <= {index.columns[0] for index in opened.table().list_indices()})
+    writer.write(
+        [upsert("d", "for staff too", audience=("staff",)), upsert("a", "for nobody", position=2, audience=())]
+    )
+    for labels, uris in ((("staff",), "bcd"), (("public",), "c"), (("staff", "public"), "bcd"), (("x",), "")):
+        found = opened.reader.search(Query(text="for both staff nobody", vector=vector_of("for"), audiences=labels))
+        assert "".join(sorted(item.uri for item in found)) == uris
+
+
+def test_a_version_keeps_its_files_for_a_while_after_it_was_the_newest_however_old_it_is(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retain = timedelta(seconds=0.5)
+    monkeypatch.setattr("stores.vectors.lance_maintenance.RETAIN", retain)
+    writer = opened.writer(optimize_every=1)
+    writer.write([upsert("a", *(f"old {number}" for number in range(20)))])
+    committed = time.monotonic()
+    eventually(lambda: time.monotonic() - committed > 2 * retain.total_seconds())
+    with opened.reader.cut() as cut:
+        begun = opened.table().version
+        for position in range(2, 8):
+            writer.write([upsert("a", f"new {position}", position=position)])
+        eventually(lambda: opened.table().version > begun + 6)
+        assert len(cut.chunks("docs", "a")) == 20
+        assert len(cut.search(Query(text="old", vector=vector_of("old"), k=50))) == 20
+
+
+def test_a_cut_whose_version_is_gone_says_so_and_never_shows_another(opened: Opened) -> None:
+    writer = opened.writer(optimize_every=1_000)
+    writer.write([upsert("a", "old")])
+    with opened.reader.cut() as cut:
+        writer.write([upsert("a", "new", position=2)])
+        with pytest.warns(UserWarning, match="concurrent reader"):
+            opened.table().optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        with pytest.raises(StoreError, match=r"cannot be read any more.*begin another one"):
+            cut.chunks("docs", "a")
+    with opened.reader.cut() as cut:
+        assert [item.text for item in cut.chunks("docs", "a")] == ["new"]
 
 
 def test_deleted_documents_are_forgotten_after_their_time_and_not_before(opened: Opened) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from events.errors import StoreError
 from events.log import Mark
 from stores.embedders.base import Model
-from stores.vectors.base import Query
+from stores.vectors.base import Query, VectorReader
 from stores.vectors.lance_reader import LanceReader
 from stores.vectors.lance_reindex import reindex
 from stores.vectors.lance_writer import LanceWriter
@@ -35,7 +37,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def content(reader: LanceReader) -> object:
+def tables(place: Path) -> list[str]:
+    return [path.stem for path in place.iterdir() if path.suffix == ".lance"]
+
+
+def content(reader: VectorReader) -> object:
     return list(reader.documents()), [reader.chunks("docs", uri) for uri in "abc"], reader.applied()
 
 
@@ -85,14 +91,37 @@ def test_an_interrupted_reindex_leaves_the_store_as_it_was_and_the_next_one_succ
     assert content(reader) == before
     assert [item.text for item in reader.search(Query(vector=vector_of("three"), k=1))] == ["three"]
     assert reindex(place, LARGER, embed=embed_larger) == 3
-    assert len([path for path in place.iterdir() if path.suffix == ".lance"]) == 1
+    # The one that was active, and the one that is.
+    assert len(tables(place)) == 2
 
 
 def test_what_an_interrupted_reindex_left_is_cleared_by_the_next_writer(place: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         reindex(place, LARGER, embed=lambda texts: [b""] * (1 // 0))
     with LanceWriter(place, MODEL, embed=embed, clock=lambda: 9):
-        assert len([path for path in place.iterdir() if path.suffix == ".lance"]) == 1
+        assert len(tables(place)) == 1
+
+
+def test_a_cut_goes_on_with_the_table_that_a_reindex_has_replaced(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = LanceReader(place, MODEL)
+    before = content(reader)
+    query = Query(vector=vector_of("H two things"), text="things", k=3)
+    with reader.cut() as cut:
+        found = cut.search(query)
+        reindex(place, LARGER, embed=embed_larger)
+        with LanceWriter(place, LARGER, embed=embed_larger, clock=lambda: 9) as writer:
+            writer.write([upsert("b", "three", "new", position=2, vectors=False)])
+        assert content(cut) == before
+        assert cut.search(query) == found
+    with pytest.raises(StoreError, match="headrace reindex"):
+        reader.search(query)
+    monkeypatch.setattr("stores.vectors.lance_maintenance.RETAIN", timedelta(0))
+    with LanceWriter(place, LARGER, embed=embed_larger, clock=lambda: 9, optimize_every=1) as writer:
+        writer.write([upsert("b", "three", "newer", position=3, vectors=False)])
+        deadline = time.monotonic() + 20.0
+        while len(tables(place)) > 1:
+            assert time.monotonic() < deadline, "the former table was not dropped in time"
+    assert [item.text for item in LanceReader(place, LARGER).chunks("docs", "b")] == ["three", "newer"]
 
 
 def test_a_store_can_be_reindexed_with_its_own_model(place: Path) -> None:

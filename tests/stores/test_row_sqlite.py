@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from events.errors import RejectedError, StoreError
 from stores.rows.base import GONE, Condition, LiveTable, RowQuery, StoredRow
 from stores.rows.sqlite import SqliteRows
+from stores.rows.sqlite_file import WriteAheadLog
 from stores.rows.sqlite_image import from_text, to_text
 from stores.rows.sqlite_reader import SqliteRowReader
 from stores.rows.sqlite_schema import view_columns
@@ -169,6 +171,94 @@ def test_a_forked_reader_opens_the_store_for_itself(
     process.join(20)
     assert process.exitcode == 7
     assert len(reader.select(RowQuery(table="t"))) == 1
+
+
+# Cuts
+
+
+def test_a_cut_that_is_open_for_too_long_ends_so_that_the_log_can_begin_anew(
+    path: Path, writer: SqliteRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.CUT_SECONDS", 0.05)
+    reader = SqliteRowReader(path)
+    writer.put("t", [row(1)])
+    with reader.cut() as cut:
+        assert len(cut.select(RowQuery(table="t"))) == 1
+        writer.put("t", [row(2)])
+        assert _checkpointed(path) is False
+        deadline = time.monotonic() + 20
+        # Whoever reads next ends it, also while its own thread is busy elsewhere.
+        while not _checkpointed(path):
+            assert len(reader.select(RowQuery(table="t"))) == 2
+            assert time.monotonic() < deadline
+        with pytest.raises(StoreError, match=r"open for more than 0\.05 s.*begin another one"):
+            cut.select(RowQuery(table="t"))
+    assert len(reader.select(RowQuery(table="t"))) == 2
+    reader.close()
+
+
+def test_a_query_that_takes_too_long_for_its_cut_is_stopped(
+    path: Path, writer: SqliteRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.put("t", [row(number, text="x" * 200) for number in range(20_000)])
+    reader = SqliteRowReader(path)
+    where = tuple(Condition("text", "~", f"y{number}") for number in range(20))
+    monkeypatch.setattr("stores.rows.sqlite_snapshot._STEPS", 100)
+    monkeypatch.setattr("stores.rows.sqlite_snapshot.CUT_SECONDS", 0.02)
+    with reader.cut() as cut, pytest.raises(StoreError, match=r"open for more than 0\.02 s.*begin another one"):
+        cut.select(RowQuery(table="t", where=where))
+    assert len(reader.select(RowQuery(table="t", limit=20_000))) == 20_000
+    reader.close()
+
+
+def _checkpointed(path: Path) -> bool:
+    """Return whether nobody keeps the write-ahead log, now empty, from beginning anew."""
+    with closing(sqlite3.connect(path, timeout=0)) as db:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def test_the_log_begins_anew_though_readers_come_one_after_another(path: Path, writer: SqliteRows) -> None:
+    most = 1_000_000
+    writer._log = WriteAheadLog(writer._db, path, most)
+    writer._db.execute("PRAGMA wal_autocheckpoint = 50")
+    reader = SqliteRowReader(path)
+    writer.put("t", [row(1)])
+    stopped = threading.Event()
+
+    def read() -> None:
+        while not stopped.is_set():
+            with reader.cut() as cut:
+                for _ in range(20):
+                    cut.select(RowQuery(table="t", limit=20))
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for thread in readers:
+        thread.start()
+    sizes = []
+    for offset in range(200):
+        writer.put("t", [row(number, text="x" * 1_000, offset=offset) for number in range(50)])
+        sizes.append(path.with_name(f"{path.name}-wal").stat().st_size)
+    stopped.set()
+    for thread in readers:
+        thread.join()
+    # 200 times more than 50,000 bytes were written.
+    assert max(sizes) < 4 * most
+    reader.close()
+
+
+def test_a_reader_that_keeps_the_log_does_not_keep_the_writer(path: Path, writer: SqliteRows) -> None:
+    writer._log = WriteAheadLog(writer._db, path, 100_000)
+    reader = SqliteRowReader(path)
+    writer.put("t", [row(1)])
+    with reader.cut() as cut:
+        for offset in range(10):
+            writer.put("t", [row(number, text="x" * 1_000, offset=offset) for number in range(50)])
+        assert len(cut.select(RowQuery(table="t"))) == 1
+    writer.put("t", [row(51, text="x" * 200_000)])
+    assert len(reader.select(RowQuery(table="t"))) == 51
+    assert writer._db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
+    reader.close()
 
 
 # Indexes

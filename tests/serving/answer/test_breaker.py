@@ -87,7 +87,7 @@ class Against(RuleBasedStateMachine):
 
 
 def test_it_decides_as_the_model_does() -> None:
-    run_state_machine_as_test(Against, settings=settings(max_examples=150, stateful_step_count=40))  # type: ignore[no-untyped-call]  # Hypothesis does not type it
+    run_state_machine_as_test(Against, settings=settings(max_examples=150, stateful_step_count=40))
 
 
 def test_of_many_that_come_at_once_after_the_pause_one_gets_through() -> None:

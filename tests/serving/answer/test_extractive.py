@@ -85,6 +85,28 @@ def test_what_may_be_out_of_date_is_said_to_be(lag: int | None, told: str) -> No
     assert told in answered("What does a bicycle cost?", item(1, "A bicycle costs EUR 60.", stale=True, lag=lag))[0]
 
 
+def test_of_a_row_what_is_not_set_is_left_out_and_what_is_long_cut() -> None:
+    row = item(
+        1, f"gate: none; hotel: Villa; guide: {'long ' * 200}; floor: none; place: Crete; deck: none", kind="row"
+    )
+    (line,) = answered("Which hotel on Crete?", row)
+    assert re.fullmatch(r"hotel: Villa; guide: (long )+…; place: Crete\. \[1\]", line)
+    assert len(line) < 200
+
+
+def test_rows_that_have_less_of_the_question_are_left_out() -> None:
+    rooms = [item(number, f"Room {number} in Villa, Crete", kind="row", score=0.9) for number in range(4, 8)]
+    assert answered("What is the fare of the flight to Crete?", *rooms, FARE)[0].startswith("Fare of flight CV 512")
+    assert len(answered("What is the fare of the flight to Crete?", *rooms, FARE)) == 1
+
+
+def test_questions_about_oneself_are_answered_from_the_profile() -> None:
+    profile = item(1, "name: Noor\ntier: Gold", kind="profile", title="Noor")
+    page = item(2, "A tier is reached by loyalty.", title="Tiers")
+    assert "tier: Gold. [1]" in answered("What is my loyalty tier?", page, profile)
+    assert answered("What is a loyalty tier?", page, profile) == ["A tier is reached by loyalty. [2]"]
+
+
 def test_what_was_said_before_is_no_source() -> None:
     assert answered("What does a bicycle cost?", item(1, "A bicycle costs nothing.", kind="turn")) == [NOTHING]
 

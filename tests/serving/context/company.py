@@ -42,11 +42,13 @@ class Company(msgspec.Struct, frozen=True):
 
     data: Path
     read_at: int
+    config: Path = STREAMS / "headrace.toml"
+    log: Path = STREAMS
 
     def settings(self, **overrides: Any) -> Settings:
         """Return the fixtures' settings over these stores."""
-        plain = {"data_dir": self.data, "log": {"dir": STREAMS}, "embedding": {"backend": "hashing"}, **overrides}
-        with mock.patch.dict(os.environ, {"HEADRACE_CONFIG": str(STREAMS / "headrace.toml")}):
+        plain = {"data_dir": self.data, "log": {"dir": self.log}, "embedding": {"backend": "hashing"}, **overrides}
+        with mock.patch.dict(os.environ, {"HEADRACE_CONFIG": str(self.config)}):
             return load(**plain)
 
     def copied(self, folder: Path) -> Company:

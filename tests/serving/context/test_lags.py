@@ -15,7 +15,8 @@ def mark(
     stream: str, partition: int, ago: int, *, caught_up: bool = True, event: int | None = 0, of: tuple[str, ...] = ()
 ) -> Applied:
     """Return a mark that was read `ago` milliseconds ago; its newest event happened `event` milliseconds before."""
-    read_at, positions = NOW - ago, dict.fromkeys(of, (0, 1))
+    read_at = NOW - ago
+    positions: dict[str, tuple[int, ...]] = dict.fromkeys(of, (0, 1))
     return Applied(
         stream, str(partition), 10 + partition, None if event is None else read_at - event, read_at, caught_up, read_at,
         positions, dict.fromkeys(of, read_at),

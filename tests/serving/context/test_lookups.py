@@ -27,6 +27,7 @@ from stores.rows.base import Condition
 from stores.settings import Settings
 from tests.contract.row_samples import postgres_place
 from tests.dataflows.tables_content import STREAMS, replay, settings_of
+from tests.servers.postgres import running
 from tests.serving.context.airline import (
     BAGS,
     FARES,
@@ -44,7 +45,6 @@ from tests.serving.context.airline import (
     take_in,
     with_trips,
 )
-from tests.servers.postgres import running
 
 
 @pytest.fixture(scope="module")

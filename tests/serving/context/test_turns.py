@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from events.errors import RejectedError
-from events.feedback import Rating, Turn
+from events.feedback import Comment, Rating, ShownContext, Turn
 from events.log import Applied
 from serving.access.caller import Caller, local
 from serving.context import turns
@@ -40,8 +40,8 @@ def contexts(tmp_path: Path) -> Iterator[SqliteContexts]:
         yield store
 
 
-def said(id_: str, time: int, role: str = "user", *, person: str = "", text: str = "") -> Turn:
-    plain = {"conversation": "k1", "id": id_, "time": NOW + time, "role": role, "text": text or id_, "person": person}
+def said(id_: str, time: int, role: str = "user", *, person: str = "", text: str = "", of: str = "k1") -> Turn:
+    plain = {"conversation": of, "id": id_, "time": NOW + time, "role": role, "text": text or id_, "person": person}
     return msgspec.convert(plain, Turn)
 
 
@@ -160,9 +160,9 @@ def test_a_history_is_taken_as_it_is_given() -> None:
 def test_turns_are_read_beside_the_flow_that_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "conversations.sqlite3"
     assert read_turns(path, "k1") is None
-    events = [
-        said("b", 5), said("a", 5, "assistant"), said("z", 1), Rating("k1", "r", NOW, "thumbs", 1.0),
-        msgspec.structs.replace(said("o", 3), conversation="k2"),
+    events: list[Turn | Rating | Comment | ShownContext] = [
+        said("b", 5), said("a", 5, "assistant"), said("z", 1), said("o", 3, of="k2"),
+        Rating("k1", "r", NOW, "thumbs", 1.0),
     ]  # fmt: skip
     mark = Applied("feedback", "0", 7, NOW, NOW, True, NOW)
     with closing(Conversations(path, lambda: NOW)) as writer:

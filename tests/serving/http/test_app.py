@@ -206,13 +206,14 @@ def test_metrics_count_requests_contexts_and_their_items_by_few_labels(world: Wo
 
     def requests(route: str, method: str, status: str) -> float:
         labels = {"route": route, "method": method, "status": status}
-        return samples[("headrace_requests_total", *sorted(labels.items()))]
+        name = ("headrace_requests_total", *sorted(labels.items()))
+        return samples[name]
 
     assert requests("/context", "POST", "200") == 1
     assert requests("/contexts/{id}", "GET", "200") == 1
     assert requests("(none)", "GET", "404") == 1
     assert requests("(none)", "other", "405") == 1
-    assert samples["headrace_contexts_total",] == 1
+    assert samples[("headrace_contexts_total",)] == 1
     assert samples["headrace_context_items_total", ("kind", "row")] == 1
     assert samples["headrace_overview_up",] == 1
     assert ("headrace_source_objective_met", ("flow", "profiles"), ("source", "crm")) in samples

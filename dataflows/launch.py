@@ -3,7 +3,8 @@
     python -m dataflows.launch DESCRIPTOR PARENT ARGUMENTS…
 
 DESCRIPTOR is an open file to speak to; the engine, which cannot be told where to print its panics, keeps the standard
-error. PARENT is the process that has started this one. ARGUMENTS are those of `bytewax.run`. A flow that is started by `bytewax.run` itself is the same flow.
+error. PARENT is the process that has started this one. ARGUMENTS are those of `bytewax.run`. A flow that is started by
+`bytewax.run` itself is the same flow.
 """
 
 from __future__ import annotations

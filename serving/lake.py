@@ -27,7 +27,7 @@ class LakeStatus(msgspec.Struct, frozen=True):
         """Return it as plain data for other programs: times in ISO 8601, sizes in bytes."""
         found: dict[str, Any] = {"folder": self.folder, **msgspec.to_builtins(self.lake)}
         found["committed_at"] = None if self.lake.committed_at is None else to_iso(self.lake.committed_at)
-        found |= {name: getattr(self.working, name) for name in ("kept", "waiting", "dirty")}
+        found |= {name: getattr(self.working, name) for name in ("kept", "waiting", "dirty", "left_out")}
         found["applied"] = [
             {
                 "stream": mark.source,

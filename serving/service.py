@@ -23,7 +23,7 @@ from serving.access.caller import Caller
 from serving.access.rows import RowGate
 from serving.access.tokens import Tokens
 from serving.answer.answerer import Answerer
-from serving.answer.parts import Answer, Token
+from serving.answer.parts import EXTRACTIVE, Answer, Token
 from serving.context.assemble import Assembler
 from serving.context.document import context_json
 from serving.context.request import ContextRequest
@@ -433,7 +433,7 @@ class Service:
             latency=float(latency),
             tokens_in=answer.tokens_in,
             tokens_out=answer.tokens_out,
-            fallback=bool(answer.degraded),
+            fallback=answer.model == EXTRACTIVE and bool(answer.degraded),
             context=context.id,
         )
         self._say(turn)

@@ -53,8 +53,8 @@ def run(
     if folder and flow != "knowledge":
         detail = f"the flow {flow!r} reads no folders"
         raise HeadraceError(detail, "leave --folder out; its streams stand in headrace.toml")
-    _check_work(flow)
     variables = _folder_variables(folder or [])
+    _check_work(flow)
     arguments = ["-w", str(workers)]
     if recovery:
         arguments += recovery_arguments(load().data_dir / "recovery" / flow)

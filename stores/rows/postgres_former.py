@@ -81,7 +81,7 @@ def take_in(db: Session, schema: str, table: str, steps: Sequence[Step]) -> None
     old = SQL(", ").join(SQL("row.{}").format(Identifier(column)) for column in _VERSION)
     db.execute(
         SQL(
-            "INSERT INTO {former} (source, key, place, {version}) SELECT source, key, row.changes % {most}, {old}"
+            "INSERT INTO {former} (source, key, place, {version}) SELECT source, key, mod(row.changes, {most}), {old}"
             " FROM {incoming} JOIN {rows} AS row USING (source, key) {over}"
         ).format(**names, version=_listed(_VERSION), old=old, over=_over())
     )
@@ -171,7 +171,7 @@ def _put(db: Session, names: dict[str, Composable], facts: Iterable[tuple[Any, .
         return
     marks = SQL(", ").join(SQL("%s::{}").format(SQL(kind)) for kind in _KINDS)
     statement = SQL(
-        "INSERT INTO {former} (source, key, place, {version}) SELECT source, key, (changes - given.back) % {most},"
+        "INSERT INTO {former} (source, key, place, {version}) SELECT source, key, mod(changes - given.back, {most}),"
         " {given} FROM {rows}, (VALUES ({marks}, %s::integer)) AS given ({version}, back)"
         " WHERE source = %s AND key = %s {over}"
     ).format(

@@ -26,8 +26,8 @@ _TURNS = Turns()  # one for all stores of a process, as Python's lock is
 _STEPS = 100_000
 """Steps of SQLite's machine between two looks at the time: a few milliseconds."""
 CUT_SECONDS = 30.0
-"""How long a cut may be open; whoever reads next ends it. As long as one is, all that is committed after it has to stay in
-the write-ahead log."""
+"""How long a cut may be open; whoever reads next ends it. As long as one is, all that is committed after it has to stay
+in the write-ahead log."""
 
 
 class SqliteSnapshots:

@@ -1188,22 +1188,8 @@ def test_what_is_told_is_a_function_of_the_set_of_events(place: RowPlace, reader
 def test_the_texts_of_a_column_are_those_of_live_rows_in_order(
     writer: RowWriter, reader: RowReader, index: tuple[str, ...]
 ) -> None:
-    cities = [
-        "Köln",
-        "Bonn",
-        "Bonn",
-        "Zürich",
-        "\U0001f6eb",
-        "",
-        "10",
-        "a{b}?%s",
-        10,
-        None,
-        True,
-        ["Rom"],
-        {"a": "Rom"},
-        1.5,
-    ]
+    texts = ["Köln", "Bonn", "Bonn", "Zürich", "\U0001f6eb", "", "10", "a{b}?%s"]
+    cities: list[Any] = [*texts, 10, None, True, ["Rom"], {"a": "Rom"}, 1.5]
     rows = [row(number, city=city) for number, city in enumerate(cities)]
     rows += [row(98, city="Gone", state=GONE), row(99, city="Held", state=HELD), row(100)]
     writer.put("t", rows)

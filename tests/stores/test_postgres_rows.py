@@ -401,3 +401,46 @@ def test_an_indexed_column_may_hold_values_of_any_length(writer: PostgresRows, r
     stored = row(1, v="long " * 100_000, n=10**4000)
     writer.put("t", [stored])
     assert reader.select(RowQuery(table="t", where=(Condition("v", "=", "long " * 100_000),))) == [stored]
+
+
+# Cuts
+
+
+def test_a_cut_whose_session_the_server_has_ended_says_so_and_the_next_one_works(
+    writer: PostgresRows, reader: PostgresRowReader, admin: psycopg.Connection[Any]
+) -> None:
+    writer.put("t", [row(1)])
+    with reader.cut() as cut:
+        assert len(cut.select(RowQuery(table="t"))) == 1
+        admin.execute("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()""")
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"cannot be read any more: the connection is lost.*begin another one"):
+                cut.select(RowQuery(table="t"))
+    with reader.cut() as cut:
+        assert len(cut.select(RowQuery(table="t"))) == 1
+
+
+def test_a_cut_begins_in_another_session_where_the_idle_ones_are_lost(
+    writer: PostgresRows, reader: PostgresRowReader, admin: psycopg.Connection[Any]
+) -> None:
+    writer.put("t", [row(1)])
+    with reader.cut(), reader.cut():
+        pass
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace' AND query LIKE 'ROLLBACK%'"
+    idle = admin.execute(query).fetchall()
+    assert len(idle) == 2
+    for (pid,) in idle:
+        admin.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    with reader.cut() as cut:
+        assert len(cut.select(RowQuery(table="t"))) == 1
+
+
+def test_a_cut_only_reads_and_does_not_rest_for_ever(writer: PostgresRows, reader: PostgresRowReader) -> None:
+    writer.put("t", [row(1)])
+    settings = ("transaction_isolation", "transaction_read_only", "idle_in_transaction_session_timeout")
+    with reader.cut() as cut:
+        found = [cut._read(lambda db, name=name: db.execute(f"SHOW {name}").fetchone(), None) for name in settings]
+    assert found == [("repeatable read",), ("on",), ("30s",)]
+    after = [reader._read(lambda db, name=name: db.execute(f"SHOW {name}").fetchone(), None) for name in settings]
+    assert after == [("repeatable read",), ("on",), ("0",)]

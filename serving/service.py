@@ -324,6 +324,7 @@ class Service:
         if not conversation or (rating is None and not comment.strip()):
             detail = "there is no conversation" if not conversation else "there is neither a rating nor a comment"
             raise RejectedError(detail, "name the conversation, and give a rating or a comment")
+        self._check_mine(caller, conversation)
         self._claim(caller, conversation)
         about = {"turn": turn, "person": caller.person}
         about = {name: value for name, value in about.items() if value}
@@ -388,13 +389,19 @@ class Service:
         """Let go of contexts that are older than they are kept, or too many; return how many."""
         kept = self.settings.serving.context
         before = self.clock() - round(kept.keep_days * _DAY)
-        return self.contexts.prune(before, kept.keep_megabytes * 2**20)
+        gone = 0
+        while part := self.contexts.prune(before, kept.keep_megabytes * 2**20):
+            gone += part
+        return gone
 
     def _context(self, caller: Caller, request: ContextRequest) -> Served:
         self._check_question(request.question)
         if request.conversation:
-            self._claim(caller, request.conversation)
+            self._check_mine(caller, request.conversation)
         context = self._assembler.assemble(caller, request)
+        if context.conversation and not request.peek:
+            # Only now: whom it is refused to does not keep it from whose it is.
+            self._claim(caller, context.conversation)
         body = context_json(context)
         if not request.peek:
             kept = KeptContext(
@@ -482,22 +489,27 @@ class Service:
         return found or person
 
     def _is(self, holder: Holder, caller: Caller) -> bool:
-        """Tell whether something belongs to the caller: a person's to the person, whichever application asks for it."""
-        if holder.key != caller.key or holder.realm != caller.realm:
-            return False
-        return (self._person_of(holder.person) if holder.person else "") == caller.person
+        """Tell whether something is the caller's: a person's is the person's, whatever asks; else the application's."""
+        if not holder.person:
+            return not caller.person and holder.key == caller.key
+        return holder.realm == caller.realm and self._person_of(holder.person) == caller.person
 
-    def _claim(self, caller: Caller, conversation: str) -> None:
+    def _check_mine(self, caller: Caller, conversation: str) -> None:
+        """Check that a conversation is the caller's, or nobody's yet."""
         if len(conversation) > _LONGEST_ID:
             detail = "the conversation's id is too long"
             raise RejectedError(detail, f"use at most {_LONGEST_ID} characters")
-        mine = Holder(caller.realm, caller.person, caller.key)
         if self._erased.fingerprints().has_conversation(conversation):
             detail = "this conversation has been erased"
             raise ForbiddenError(detail, "begin another one")
+        holder = self.contexts.holder(conversation)
+        if holder is not None and not self._is(holder, caller):
+            raise _foreign_conversation()
+
+    def _claim(self, caller: Caller, conversation: str) -> None:
+        mine = Holder(caller.realm, caller.person, caller.key)
         if not self._is(self.contexts.claim(conversation, mine), caller):
-            detail = "this conversation is somebody else's"
-            raise ForbiddenError(detail, "begin another one, or ask for the person whose it is")
+            raise _foreign_conversation()
 
     def _of_person(self, caller: Caller) -> tuple[Profiles, Caller]:
         caller.check("profiles")
@@ -550,6 +562,11 @@ class Service:
             unknown=tuple(column for column in row.unknown if column not in hidden),
             initiator=initiator,
         )
+
+
+def _foreign_conversation() -> ForbiddenError:
+    detail = "this conversation is somebody else's"
+    return ForbiddenError(detail, "begin another one, or ask for the person whose it is")
 
 
 def given_json(given: Given) -> dict[str, Any]:

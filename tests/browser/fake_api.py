@@ -161,13 +161,14 @@ class _Handler(BaseHTTPRequestHandler):
             return {"accepted": 1, "ids": ["f-1"]}
         if path == "context":
             return self._context(now, body)
-        return {
+        documents: dict[str, Callable[[], dict[str, Any]]] = {
             "freshness": lambda: samples.freshness(now),
             "kpis": lambda: {"kpis": samples.kpis(now, "".join(query.get("window", [])))},
             "alerts": lambda: {"alerts": samples.alerts(now)},
             "dead-letters": lambda: {"letters": samples.letters(now)},
             "profiles/me": lambda: samples.profile(now, server.city),
-        }[path]()
+        }
+        return documents[path]()
 
     def _context(self, now: int, body: dict[str, Any]) -> dict[str, Any]:
         person = samples.PERSON if self.headers.get("Headrace-Person") else ""

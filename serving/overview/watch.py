@@ -1,0 +1,144 @@
+"""Looks at all stores, the log and the flows, again and again, at little cost.
+
+A look never waits long: what cannot be had at this moment is told as such, and with it the last that was known. What is
+told of lag is at most too great, never too small, as marks that are some seconds old claim less than newer ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from events.clock import Clock, to_iso
+from events.log import Applied
+from serving.overview.panel import Panel
+from serving.overview.sources import Sources
+from serving.overview.state import Overview
+from serving.runs import runs, streams_of, with_work
+from stores.dead_letters import DeadLetters
+from stores.kpis.reader import KpiReader, KpiSummary
+from stores.lake.choose import open_lake_reader
+from stores.lake.working_size import read_applied, read_working
+from stores.log.choose import open_log
+from stores.profiles.choose import open_profile_reader
+from stores.rows.choose import open_row_reader
+from stores.settings import FLOWS, Settings
+from stores.vectors.lance_reader import LanceReader
+
+ALLOWANCE = 64 * 2**20
+"""How much of the log is read at one look to count what waits: some ten milliseconds' worth."""
+KPI_MILLIS = 2_000
+"""The file of KPIs is opened no more often than this: its writer waits for readers."""
+KPI_SECONDS = 0.5
+_COUNT_MILLIS = 1_000
+
+T = TypeVar("T")
+
+
+class Watch:
+    """Looks at everything. Threads may share it; those that come while another one looks share the next look.
+
+    :arg settings: Where everything is.
+    :arg allowance: How much of the log a look at a flow may read to count events, in offsets.
+    :arg kpi_seconds: How long to wait for the writer of the KPIs.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, *, allowance: int = ALLOWANCE, kpi_seconds: float = KPI_SECONDS
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rows = open_row_reader(settings)
+        self._profiles = open_profile_reader(settings)
+        vectors = LanceReader(settings.vectors_dir)
+        kpis = KpiReader(settings.kpis_path, kpi_seconds)
+        letters = DeadLetters(settings.dead_letters_path, clock)
+        self._sources = Sources(settings, open_log(settings), allowance)
+        self._marks: dict[str, Panel[list[Applied]]] = {
+            "knowledge": Panel(vectors.applied),
+            "tables": Panel(self._rows.applied),
+            "profiles": Panel(self._profiles.applied),
+            "lake": Panel(lambda: read_applied(settings.conversations_path)),
+        }
+        self._kpis: Panel[KpiSummary] = Panel(kpis.summary, KPI_MILLIS)
+        self._counts: dict[str, Panel[dict[str, Any]]] = {
+            "documents": Panel(lambda: dict(zip(("documents", "pieces"), vectors.totals(), strict=True)), _COUNT_MILLIS),
+            "tables": Panel(lambda: {"tables": _tables(self._rows.counts())}, _COUNT_MILLIS),
+            "persons": Panel(
+                lambda: dict(zip(("records", "persons"), self._profiles.totals(), strict=True)), _COUNT_MILLIS
+            ),
+            "lake": Panel(lambda: {"lake": _lake(settings)}, _COUNT_MILLIS),
+        }
+        self._letters: Panel[dict[str, int]] = Panel(letters.counts)
+        self._turn = threading.Lock()
+        self._begun = 0
+        self._last: tuple[int, Overview] | None = None
+
+    def look(self) -> Overview:
+        """Return how everything stands: not before this call."""
+        arrived = self._begun
+        with self._turn:
+            if self._last is not None and self._last[0] > arrived:
+                return self._last[1]
+            self._begun += 1
+            overview = self._look(self._clock())
+            self._last = (self._begun, overview)
+            return overview
+
+    def close(self) -> None:
+        """Let go of the stores."""
+        self._rows.close()
+        self._profiles.close()
+
+    def _look(self, now: int) -> Overview:
+        settings, unavailable, ages = self._settings, dict[str, str](), dict[str, int]()
+
+        def seen(name: str, panel: Panel[T]) -> T | None:
+            found = panel.look(now)
+            if panel.failed:
+                unavailable[name] = panel.failed
+            if panel.at is not None:
+                ages[name] = now - panel.at
+            return found
+
+        counts = {name: seen(name, panel) or {} for name, panel in self._counts.items()}
+        letters = seen("dead letters", self._letters) or {}
+        kpis = seen("feedback", self._kpis)
+        marks: dict[str, tuple[Applied, ...]] = {}
+        for flow in FLOWS:
+            found = self._marks[flow].look(now) if flow in self._marks else None
+            if flow in self._marks and self._marks[flow].failed:
+                unavailable[f"{flow} store"] = self._marks[flow].failed
+            given = kpis.applied if flow == "feedback" and kpis is not None else found or ()
+            marks[flow] = tuple(sorted(given, key=lambda mark: (mark.source, mark.partition)))
+        running = frozenset(flow for flow in FLOWS if runs(flow, settings.data_dir))
+        # Marks are read before the log: what came in between waits for the next look.
+        sources = [
+            state for flow in FLOWS for state in self._sources.look(flow, marks[flow], now, running=flow in running)
+        ]
+        if self._sources.failed:
+            unavailable["log"] = self._sources.failed
+        stores = {name: value for found in counts.values() for name, value in found.items()}
+        if kpis is not None:
+            stores |= {"feedback": kpis.counts, "too_late": kpis.too_late}
+        wanted = frozenset(with_work(settings))
+        return Overview(
+            at=now,
+            sources=tuple(sources),
+            running=running,
+            wanted=wanted,
+            marks=marks,
+            stores=stores,
+            dead_letters=letters,
+            alerts=None if kpis is None else kpis.counts.get("alerts", 0),
+            ages=ages,
+            unavailable=unavailable,
+        )
+
+
+def _tables(counts: dict[str, tuple[int, int, int | None]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
+        for name, (live, held, newest) in counts.items()
+    }

@@ -72,7 +72,8 @@ def build(settings: Settings) -> Dataflow:
     others = op.flat_map("others", decoded, lambda batch: batch.others)
     dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
     horizon = round(settings.tables.tombstone_days * DAY)
-    ordered = order("order", changes, keep=REMEMBERED, horizon=horizon)
+    keeps_former = settings.tables.former_hours > 0
+    ordered = order("order", changes, keep=REMEMBERED, horizon=horizon, late=keeps_former)
 
     def open_intake() -> RowIntake:
         writer = open_row_writer(settings, system_clock)

@@ -59,7 +59,9 @@ def run(
     if recovery:
         arguments += recovery_arguments(load().data_dir / "recovery" / flow)
     said = (
-        "" if flow == "knowledge" else f"following {', '.join(streams_of(flow, load()))} into {load().data_dir}; Ctrl-C stops it"
+        ""
+        if flow == "knowledge"
+        else f"following {', '.join(streams_of(flow, load()))} into {load().data_dir}; Ctrl-C stops it"
     )
     raise typer.Exit(start(flow, variables, arguments, said))
 

@@ -39,7 +39,9 @@ class Backlog:
 
     def __init__(self, count: Count, applied: int) -> None:
         self._count = count
-        self._begin_anew(applied)
+        self.applied = self.counted = applied
+        self.waiting = 0
+        self._taken: int | None = 0
 
     def look(self, applied: int, end: int, allowance: Allowance) -> int | None:
         """Go on counting; return how many events wait, None as long as they are not all counted.
@@ -57,7 +59,7 @@ class Backlog:
         return self.waiting if self.counted >= end else None
 
     def taken(self) -> int | None:
-        """Return how many events have been applied since the last call; None if there were too many to be counted."""
+        """Return how many events have been applied since the last call; None if they could not be counted."""
         taken, self._taken = self._taken, 0
         return taken
 
@@ -66,7 +68,6 @@ class Backlog:
         beyond = max(0, applied - self.counted)
         if allowance.take(within + beyond) < within + beyond:
             self._begin_anew(applied)
-            self._taken = None
             return
         gone = self._count(self.applied, self.applied + within) if within else 0
         ahead = self._count(self.counted, applied) if beyond else 0
@@ -79,7 +80,7 @@ class Backlog:
     def _begin_anew(self, applied: int) -> None:
         self.applied = self.counted = applied
         self.waiting = 0
-        self._taken: int | None = 0
+        self._taken = None
 
 
 class Pace:

@@ -15,7 +15,7 @@ from events.errors import HeadraceError
 T = TypeVar("T")
 
 SPARING = 20
-LONGEST_MILLIS = 60_000
+LONGEST_MILLIS = 30_000
 AFTER_FAILURE_MILLIS = 2_000
 
 Timer = Callable[[], float]
@@ -35,13 +35,14 @@ class Panel(Generic[T]):
         self._least = least
         self._timer = timer
         self._next: int | None = None
+        self._cost = 0.0
         self._looked: int | None = None
         self.value: T | None = None
         self.at: int | None = None
         self.failed = ""
 
     def look(self, now: int) -> T | None:
-        """Return the newest that is known; None if it could never be had. `at` says when that was, `failed` why not now."""
+        """Return the newest that is known, None if it could never be had; `at` says of when, `failed` why not of now."""
         # A clock that was put back must not keep it from looking for ever.
         if self._next is None or self._looked is None or not self._looked <= now < self._next:
             self._renew(now)
@@ -56,6 +57,7 @@ class Panel(Generic[T]):
             least = AFTER_FAILURE_MILLIS
         else:
             self.at, self.failed, least = now, "", self._least
-        cost = (self._timer() - begin) * 1000
+        before, self._cost = self._cost, (self._timer() - begin) * 1000
         self._looked = now
-        self._next = now + round(min(max(least, SPARING * cost), LONGEST_MILLIS))
+        # The first look also pays for what has to be loaded, and one in between for what else the machine does.
+        self._next = now + round(min(max(least, SPARING * min(before, self._cost)), LONGEST_MILLIS))

@@ -18,7 +18,7 @@ from serving.overview.panel import Panel
 from serving.overview.state import SourceState
 from serving.runs import folders_of, streams_of
 from stores.log.base import Log
-from stores.settings import Settings
+from stores.settings import KnowledgeSettings, Settings
 
 Ends = dict[int, int]
 """For each partition, the offset behind its newest event."""
@@ -48,7 +48,9 @@ class Sources:
         allowance = Allowance(self._allowance)
         folders, streams = folders_of(flow, self._settings), streams_of(flow, self._settings)
         own = {replay_stream(flow), control_stream(flow)}
-        configured = dict.fromkeys([*folders, *streams])
+        configured = [
+            source for source in dict.fromkeys([*folders, *streams]) if self._is_asked_for(source, marks, now)
+        ]
         former = sorted({mark.source for mark in marks} - own - set(configured))
         states = []
         for source in (*configured, *former):
@@ -64,6 +66,13 @@ class Sources:
     def failed(self) -> str:
         """Why the log cannot be looked at; empty if it can."""
         return next((panel.failed for panel in self._ends.values() if panel.failed), "")
+
+    def _is_asked_for(self, source: str, marks: Sequence[Applied], now: int) -> bool:
+        """Whether a source is worth a word: a stream that is there only by default is not, as long as it is empty."""
+        given = "streams" in self._settings.knowledge.model_fields_set
+        if given or source not in KnowledgeSettings().streams:
+            return True
+        return any(mark.source == source for mark in marks) or bool(self._on_log(source, now))
 
     def _on_log(self, stream: str, now: int) -> Ends:
         panel = self._ends.get(stream)
@@ -87,7 +96,9 @@ class Sources:
             mark = by_partition.get(str(partition))
             behind |= mark is None and end > 0
             behind |= mark is not None and not (mark.caught_up and mark.offset >= end)
-            waiting, counted = self._count(flow, stream, partition, mark, end, allowance)
+            applied = 0 if mark is None else mark.offset
+            known = self._backlog(flow, stream, partition, applied)
+            waiting, counted = self._counted(known, applied, end, allowance)
             backlog = None if backlog is None or waiting is None else backlog + waiting
             taken = None if taken is None or counted is None else taken + counted
         pace = self._paces.setdefault((flow, stream), Pace())
@@ -109,18 +120,19 @@ class Sources:
             caught_up=not behind,
         )
 
-    def _count(
-        self, flow: str, stream: str, partition: int, mark: Applied | None, end: int, allowance: Allowance
-    ) -> tuple[int | None, int | None]:
-        """Return how many events of a partition wait, and how many were applied since the last look."""
-        applied = 0 if mark is None else mark.offset
+    def _backlog(self, flow: str, stream: str, partition: int, applied: int) -> Backlog:
         known = self._backlogs.get((flow, stream, partition))
         if known is None:
 
-            def count(begin: int, until: int) -> int:
-                return self._log.count(stream, partition, begin, until)
+            def count(begin: int, end: int) -> int:
+                return self._log.count(stream, partition, begin, end)
 
             known = self._backlogs[flow, stream, partition] = Backlog(count, applied)
+        return known
+
+    @staticmethod
+    def _counted(known: Backlog, applied: int, end: int, allowance: Allowance) -> tuple[int | None, int | None]:
+        """Return how many events of a partition wait, and how many were applied since the last look."""
         try:
             return known.look(applied, max(end, applied), allowance), known.taken()
         except HeadraceError:

@@ -7,19 +7,18 @@ told of lag is at most too great, never too small, as marks that are some second
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from events.clock import Clock, to_iso
 from events.log import Applied
+from serving.lake import lake_status
 from serving.overview.panel import Panel
 from serving.overview.sources import Sources
 from serving.overview.state import Overview
-from serving.runs import runs, streams_of, with_work
+from serving.runs import runs, with_work
 from stores.dead_letters import DeadLetters
 from stores.kpis.reader import KpiReader, KpiSummary
-from stores.lake.choose import open_lake_reader
-from stores.lake.working_size import read_applied, read_working
+from stores.lake.working_size import read_applied
 from stores.log.choose import open_log
 from stores.profiles.choose import open_profile_reader
 from stores.rows.choose import open_row_reader
@@ -63,7 +62,9 @@ class Watch:
         }
         self._kpis: Panel[KpiSummary] = Panel(kpis.summary, KPI_MILLIS)
         self._counts: dict[str, Panel[dict[str, Any]]] = {
-            "documents": Panel(lambda: dict(zip(("documents", "pieces"), vectors.totals(), strict=True)), _COUNT_MILLIS),
+            "documents": Panel(
+                lambda: dict(zip(("documents", "pieces"), vectors.totals(), strict=True)), _COUNT_MILLIS
+            ),
             "tables": Panel(lambda: {"tables": _tables(self._rows.counts())}, _COUNT_MILLIS),
             "persons": Panel(
                 lambda: dict(zip(("records", "persons"), self._profiles.totals(), strict=True)), _COUNT_MILLIS
@@ -122,12 +123,14 @@ class Watch:
         stores = {name: value for found in counts.values() for name, value in found.items()}
         if kpis is not None:
             stores |= {"feedback": kpis.counts, "too_late": kpis.too_late}
-        wanted = frozenset(with_work(settings))
+        wanted = set(with_work(settings))
+        if not any(source.flow == "knowledge" for source in sources):
+            wanted.discard("knowledge")  # its one stream is there by default, and nobody uses it
         return Overview(
             at=now,
             sources=tuple(sources),
             running=running,
-            wanted=wanted,
+            wanted=frozenset(wanted),
             marks=marks,
             stores=stores,
             dead_letters=letters,
@@ -142,3 +145,9 @@ def _tables(counts: dict[str, tuple[int, int, int | None]]) -> dict[str, dict[st
         name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
         for name, (live, held, newest) in counts.items()
     }
+
+
+def _lake(settings: Settings) -> dict[str, Any]:
+    told = lake_status(settings).as_json()
+    # Its marks are among the others, and where it lies concerns nobody who asks from afar.
+    return {name: value for name, value in told.items() if name not in {"applied", "folder"}}

@@ -12,7 +12,12 @@ export function alerts() {
   const summary = el("summary");
   const ended = el("details", { class: "past", hidden: true }, summary, past);
   const empty = el("p", { class: "empty", text: "No alert has been raised." });
-  const panel = new Panel({ id: "alerts", title: "Alerts", every: 2500, path: () => "alerts?limit=50", show }, list, ended, empty);
+  const panel = new Panel(
+    { id: "alerts", title: "Alerts", every: 2500, path: () => "alerts?limit=50", show },
+    list,
+    ended,
+    empty,
+  );
   return panel;
 
   function show({ alerts: found }) {
@@ -38,26 +43,48 @@ export function alerts() {
 export function letters() {
   const views = new Map();
   const body = el("tbody");
-  const table = el("table", { class: "letters-table stacked" },
+  const table = el(
+    "table",
+    { class: "letters-table stacked" },
     el("caption", { class: "unseen", text: "Events that could not be processed" }),
-    el("thead", {}, el("tr", {}, ...["Flow", "Step", "Reason", "Where", "Failed"].map((text) => el("th", { scope: "col", text })))), body);
+    el(
+      "thead",
+      {},
+      el("tr", {}, ...["Flow", "Step", "Reason", "Where", "Failed"].map((text) => el("th", { scope: "col", text }))),
+    ),
+    body,
+  );
   const empty = el("p", { class: "empty", text: "None: everything that came could be processed." });
-  const panel = new Panel({ id: "letters", title: "Dead letters", every: 3000, path: () => "dead-letters?limit=50", show }, el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Dead letters" }, table), empty);
+  const panel = new Panel(
+    { id: "letters", title: "Dead letters", every: 3000, path: () => "dead-letters?limit=50", show },
+    el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Dead letters" }, table),
+    empty,
+  );
   return panel;
 
   function show({ letters: found }) {
-    place(body, found.map((letter) => {
-      const there = views.get(letter.id);
-      if (there?.told === letter.failed_at) return there.node;
-      const failed = ago("", {});
-      since(failed, Date.parse(letter.failed_at));
-      const cells = [said("td", letter.flow), said("td", letter.step), said("td", letter.reason, { class: "reason wide-cell" }),
-        el("td", {}, said("code", `${letter.stream}/${letter.partition}`), ` at ${counted(letter.offset)}`), el("td", {}, failed)];
-      ["Flow", "Step", "Reason", "Where", "Failed"].forEach((label, n) => { cells[n].dataset.label = label; });
-      const node = el("tr", { dataset: { testid: "letter" } }, ...cells);
-      views.set(letter.id, { told: letter.failed_at, node });
-      return node;
-    }));
+    place(
+      body,
+      found.map((letter) => {
+        const there = views.get(letter.id);
+        if (there?.told === letter.failed_at) return there.node;
+        const failed = ago("", {});
+        since(failed, Date.parse(letter.failed_at));
+        const cells = [
+          said("td", letter.flow),
+          said("td", letter.step),
+          said("td", letter.reason, { class: "reason wide-cell" }),
+          el("td", {}, said("code", `${letter.stream}/${letter.partition}`), ` at ${counted(letter.offset)}`),
+          el("td", {}, failed),
+        ];
+        ["Flow", "Step", "Reason", "Where", "Failed"].forEach((label, n) => {
+          cells[n].dataset.label = label;
+        });
+        const node = el("tr", { dataset: { testid: "letter" } }, ...cells);
+        views.set(letter.id, { told: letter.failed_at, node });
+        return node;
+      }),
+    );
     table.hidden = !found.length;
     empty.hidden = found.length > 0;
     panel.sum(found.length ? "kept whole; `headrace letters replay` tries them again" : "");
@@ -79,16 +106,41 @@ function drawn(alert) {
   const over = alert.state === "over";
   const begun = ago("for", { dataset: { bare: "yes" } });
   since(begun, Date.parse(alert.since));
-  const group = Object.entries(alert.group ?? {}).map(([name, value]) => `${called(name)} ${value}`).join(", ");
-  const facts = [alert.rule && `rule ${alert.rule}`, group, alert.expected && `expected ${alert.expected}`].filter(Boolean).join(" · ");
+  const group = Object.entries(alert.group ?? {})
+    .map(([name, value]) => `${called(name)} ${value}`)
+    .join(", ");
+  const facts = [alert.rule && `rule ${alert.rule}`, group, alert.expected && `expected ${alert.expected}`]
+    .filter(Boolean)
+    .join(" · ");
   const node = el(
     "li",
     { class: `alert ${over ? "over" : alert.severity}`, dataset: { testid: "alert", severity: alert.severity } },
-    el("p", { class: "alert-head" }, el("span", { class: `severity ${over ? "" : alert.severity}`, text: over ? "over" : alert.severity }), said("strong", subject(alert)), " ",
-      over ? el("time", { class: "faint", datetime: alert.since, title: full(alert.since), text: `began ${at(alert.since)}` }) : begun),
+    el(
+      "p",
+      { class: "alert-head" },
+      el("span", { class: `severity ${over ? "" : alert.severity}`, text: over ? "over" : alert.severity }),
+      said("strong", subject(alert)),
+      " ",
+      over
+        ? el("time", {
+            class: "faint",
+            datetime: alert.since,
+            title: full(alert.since),
+            text: `began ${at(alert.since)}`,
+          })
+        : begun,
+    ),
     said("p", alert.text),
     facts ? said("p", facts, { class: "faint" }) : null,
   );
-  if (alert.documents?.length) node.append(el("p", { class: "faint" }, "Documents behind it: ", ...alert.documents.flatMap((one, n) => [n ? ", " : "", said("span", one, { class: "document" })])));
+  if (alert.documents?.length)
+    node.append(
+      el(
+        "p",
+        { class: "faint" },
+        "Documents behind it: ",
+        ...alert.documents.flatMap((one, n) => [n ? ", " : "", said("span", one, { class: "document" })]),
+      ),
+    );
   return node;
 }

@@ -21,11 +21,18 @@ export function line(values, { height = 72, zero = true, label, about = "" }) {
     // A line from a point to itself is drawn as a dot by its round caps.
     if (first === last) dots.push(`M${points[0]}L${points[0]}`);
     else strokes.push(`M${points.join("L")}`);
-    if (last > first) areas.push(`M${x(first).toFixed(1)} ${height}L${points.join("L")}L${x(last).toFixed(1)} ${height}Z`);
+    if (last > first)
+      areas.push(`M${x(first).toFixed(1)} ${height}L${points.join("L")}L${x(last).toFixed(1)} ${height}Z`);
   }
   return svg(
     "svg",
-    { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    {
+      class: "chart",
+      viewBox: `0 0 ${WIDTH} ${height}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": label,
+    },
     svg("title", { text: label }),
     about && svg("desc", { text: about }),
     svg("path", { class: "area", d: areas.join("") }),
@@ -70,8 +77,17 @@ export function readable(node, values, tell) {
 /** The same values as a table, made when it is asked for. */
 export function tableOf(head, rows) {
   const body = el("tbody");
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col", text })))), body);
-  body.append(...rows.map((row) => el("tr", {}, ...row.map((text, n) => el(n ? "td" : "th", n ? { text } : { scope: "row", text })))));
+  const table = el(
+    "table",
+    {},
+    el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col", text })))),
+    body,
+  );
+  body.append(
+    ...rows.map((row) =>
+      el("tr", {}, ...row.map((text, n) => el(n ? "td" : "th", n ? { text } : { scope: "row", text }))),
+    ),
+  );
   return el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Values" }, table);
 }
 

@@ -23,19 +23,58 @@ export class Chat {
       "div",
       { class: "intro" },
       el("h1", { id: "chat-title", text: "Ask, and see how fresh the answer is" }),
-      el("p", { text: "Beside each answer stands what it was made of. Ages tick; a value that changes at its source changes here, with what it was before." }),
+      el("p", {
+        text: "Beside each answer stands what it was made of. Ages tick; a value that changes at its source changes here, with what it was before.",
+      }),
     );
     this.scroll = el("div", { class: "scroll", tabindex: "-1" }, this.intro, this.list);
     this.box = el("textarea", {
-      id: "question", rows: "1", placeholder: "Ask a question", "aria-label": "Question", enterkeyhint: "send", autocomplete: "off",
-      dataset: { testid: "question" }, onkeydown: (event) => this.#key(event), oninput: () => this.#grow(),
+      id: "question",
+      rows: "1",
+      placeholder: "Ask a question",
+      "aria-label": "Question",
+      enterkeyhint: "send",
+      autocomplete: "off",
+      dataset: { testid: "question" },
+      onkeydown: (event) => this.#key(event),
+      oninput: () => this.#grow(),
     });
     this.send = el("button", { type: "submit", class: "main", text: "Ask", dataset: { testid: "send" } });
-    this.fresh = el("button", { type: "button", class: "quiet", text: "New conversation", hidden: true, dataset: { testid: "new-conversation" }, onclick: () => this.begin() });
-    this.form = el("form", { class: "composer", onsubmit: (event) => this.#submit(event) },
-      this.box, this.send,
-      el("p", { class: "faint keys" }, el("span", {}, el("kbd", { text: "Enter" }), " asks, ", el("kbd", { text: "Shift" }), "+", el("kbd", { text: "Enter" }), " begins a line"), this.fresh));
-    this.node = el("section", { class: "chat", "aria-labelledby": "chat-title" }, el("div", { class: "talk" }, this.scroll, this.form), this.panel.node);
+    this.fresh = el("button", {
+      type: "button",
+      class: "quiet",
+      text: "New conversation",
+      hidden: true,
+      dataset: { testid: "new-conversation" },
+      onclick: () => this.begin(),
+    });
+    this.form = el(
+      "form",
+      { class: "composer", onsubmit: (event) => this.#submit(event) },
+      this.box,
+      this.send,
+      el(
+        "p",
+        { class: "faint keys" },
+        el(
+          "span",
+          {},
+          el("kbd", { text: "Enter" }),
+          " asks, ",
+          el("kbd", { text: "Shift" }),
+          "+",
+          el("kbd", { text: "Enter" }),
+          " begins a line",
+        ),
+        this.fresh,
+      ),
+    );
+    this.node = el(
+      "section",
+      { class: "chat", "aria-labelledby": "chat-title" },
+      el("div", { class: "talk" }, this.scroll, this.form),
+      this.panel.node,
+    );
     this.node.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#asking && !document.querySelector("dialog[open]")) this.#asking.abort();
     });
@@ -88,10 +127,13 @@ export class Chat {
     }
     this.box.value = "";
     this.#grow();
-    const turn = new Turn({ question, conversation: this.#conversation, history: this.#history() }, {
-      point: (of, number) => this.panel.point(of, number),
-      again: (of) => this.#again(of),
-    });
+    const turn = new Turn(
+      { question, conversation: this.#conversation, history: this.#history() },
+      {
+        point: (of, number) => this.panel.point(of, number),
+        again: (of) => this.#again(of),
+      },
+    );
     this.#turns.push(turn);
     this.list.append(turn.node);
     this.intro.hidden = true;
@@ -133,7 +175,8 @@ export class Chat {
           throw new RequestError(0, kind, detail ?? "The answer broke off.", hint ?? "");
         }
       }
-      if (turn.state === "open") throw new RequestError(0, "broken", "The answer broke off.", "What came so far is above.");
+      if (turn.state === "open")
+        throw new RequestError(0, "broken", "The answer broke off.", "What came so far is above.");
     } catch (error) {
       if (isAbort(error)) turn.stopped();
       else {
@@ -150,10 +193,12 @@ export class Chat {
   }
 
   #history() {
-    const said = this.#turns.filter((turn) => turn.state === "done").flatMap((turn) => [
-      { role: "user", text: cut(turn.request.question) },
-      { role: "assistant", text: cut(turn.text) },
-    ]);
+    const said = this.#turns
+      .filter((turn) => turn.state === "done")
+      .flatMap((turn) => [
+        { role: "user", text: cut(turn.request.question) },
+        { role: "assistant", text: cut(turn.text) },
+      ]);
     return said.slice(-REMEMBERED);
   }
 

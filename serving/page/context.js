@@ -26,21 +26,42 @@ export class ContextPanel {
     this.notes = el("ul", { class: "notes", hidden: true });
     this.cuts = el("p", { class: "faint cuts" });
     this.live = el("button", {
-      type: "button", class: "switch", role: "switch", "aria-checked": "true", text: "live", dataset: { testid: "live" }, hidden: true,
-      title: "Ask for the context anew every two seconds", onclick: () => this.#toggle(),
+      type: "button",
+      class: "switch",
+      role: "switch",
+      "aria-checked": "true",
+      text: "live",
+      dataset: { testid: "live" },
+      hidden: true,
+      title: "Ask for the context anew every two seconds",
+      onclick: () => this.#toggle(),
     });
     this.block = blockDialog();
     this.show = el("button", {
-      type: "button", class: "quiet", text: "What the model reads", hidden: true, dataset: { testid: "show-block" }, "aria-haspopup": "dialog",
+      type: "button",
+      class: "quiet",
+      text: "What the model reads",
+      hidden: true,
+      dataset: { testid: "show-block" },
+      "aria-haspopup": "dialog",
       onclick: () => this.block.open(this.#turn.context),
     });
-    this.empty = el("p", { class: "empty", text: "What an answer is made of appears here: rows, documents and the person it is for, each with where it comes from and how old it is." });
+    this.empty = el("p", {
+      class: "empty",
+      text: "What an answer is made of appears here: rows, documents and the person it is for, each with where it comes from and how old it is.",
+    });
     this.node = el(
       "section",
       { class: "context", "aria-labelledby": "context-title", tabindex: "-1" },
       el("div", { class: "panel-head" }, el("h2", { id: "context-title", text: "Context" }), this.live, this.show),
-      this.about, el("div", { class: "budget" }, this.count, this.meter, this.read),
-      this.trouble, this.empty, this.items, this.notes, this.cuts, this.block.node,
+      this.about,
+      el("div", { class: "budget" }, this.count, this.meter, this.read),
+      this.trouble,
+      this.empty,
+      this.items,
+      this.notes,
+      this.cuts,
+      this.block.node,
     );
     this.#describe();
   }
@@ -96,7 +117,12 @@ export class ContextPanel {
     try {
       context = await session.json("POST", "context", { ...turn.request, peek: true }, signal);
     } catch (error) {
-      if (!isAbort(error)) this.#trouble(error.status === 0 ? "The server cannot be reached; this is as it was last read." : `Not read anew: ${error.detail}`);
+      if (!isAbort(error))
+        this.#trouble(
+          error.status === 0
+            ? "The server cannot be reached; this is as it was last read."
+            : `Not read anew: ${error.detail}`,
+        );
       throw error;
     }
     this.#trouble("");
@@ -115,14 +141,22 @@ export class ContextPanel {
     this.live.hidden = this.show.hidden = this.meter.hidden = !context;
     this.about.replaceChildren();
     if (context) this.about.append("for ", said("q", turn.context.question));
-    setText(this.count, context ? `${some(context.items.length, "item")}, ${counted(context.tokens)} of ${counted(context.budget)} tokens` : "");
+    setText(
+      this.count,
+      context
+        ? `${some(context.items.length, "item")}, ${counted(context.tokens)} of ${counted(context.budget)} tokens`
+        : "",
+    );
     if (context) {
       this.meter.max = context.budget;
       this.meter.value = context.tokens;
       this.meter.title = `counted with ${context.tokenizer}`;
     }
     since(this.read, context ? Date.parse(context.at) : null);
-    place(this.items, views.map((view) => view.node));
+    place(
+      this.items,
+      views.map((view) => view.node),
+    );
     const notes = [...(context?.notes ?? []), ...leftOut(context?.left_out ?? {})];
     if (context && !context.items.length) notes.unshift("Nothing was found that bears on this question.");
     if (JSON.stringify(notes) !== this.notes.dataset.told) {
@@ -130,7 +164,9 @@ export class ContextPanel {
       this.notes.replaceChildren(...notes.map((note) => said("li", note)));
     }
     this.notes.hidden = !notes.length;
-    const cuts = (context?.cuts ?? []).map((cut) => `${cut.store} ${cut.age_ms === null ? "of unknown age" : `at most ${span(cut.age_ms)} old`}`);
+    const cuts = (context?.cuts ?? []).map(
+      (cut) => `${cut.store} ${cut.age_ms === null ? "of unknown age" : `at most ${span(cut.age_ms)} old`}`,
+    );
     setText(this.cuts, cuts.length ? `Read from ${cuts.join(", ")}.` : "");
   }
 
@@ -150,7 +186,12 @@ function merge(turn, context) {
     found.add(key);
     const view = turn.views.get(key);
     if (!view) turn.views.set(key, new ItemView(read(item, context), false));
-    else changes.push(...view.update({ ...read(item, context), number: view.item.number }, seen).map((change) => `${item.title}: ${change}`));
+    else
+      changes.push(
+        ...view
+          .update({ ...read(item, context), number: view.item.number }, seen)
+          .map((change) => `${item.title}: ${change}`),
+      );
   }
   for (const [key, view] of turn.views) {
     if (found.has(key)) continue;
@@ -167,7 +208,9 @@ function read(item, context) {
 function leftOut(kinds) {
   const words = { chunk: "piece of documents", row: "row", turn: "turn", activity: "activity", profile: "profile" };
   const many = { chunk: "pieces of documents", activity: "activities" };
-  const told = Object.entries(kinds).filter(([, n]) => n > 0).map(([kind, n]) => some(n, words[kind] ?? kind, many[kind]));
+  const told = Object.entries(kinds)
+    .filter(([, n]) => n > 0)
+    .map(([kind, n]) => some(n, words[kind] ?? kind, many[kind]));
   return told.length ? [`No room for ${told.join(", ")} more.`] : [];
 }
 

@@ -10,7 +10,12 @@ export class Dashboard {
 
   constructor() {
     this.panels = [sources(), alerts(), kpis(), letters()];
-    this.node = el("section", { class: "dashboard", "aria-labelledby": "dashboard-title" }, el("h1", { id: "dashboard-title", class: "unseen", text: "Dashboard" }), ...this.panels.map((panel) => panel.node));
+    this.node = el(
+      "section",
+      { class: "dashboard", "aria-labelledby": "dashboard-title" },
+      el("h1", { id: "dashboard-title", class: "unseen", text: "Dashboard" }),
+      ...this.panels.map((panel) => panel.node),
+    );
   }
 
   enter() {

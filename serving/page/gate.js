@@ -7,13 +7,40 @@ import { RequestError, send } from "./wire.js";
 /** The form that stands in place of everything while there is no key. */
 export function keyForm() {
   const trouble = el("p", { class: "trouble", role: "alert", hidden: true, dataset: { testid: "key-trouble" } });
-  const box = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true, "aria-describedby": "key-hint", dataset: { testid: "key" } });
+  const box = el("input", {
+    id: "key",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    "aria-describedby": "key-hint",
+    dataset: { testid: "key" },
+  });
   const node = el(
     "section",
     { class: "gate", "aria-labelledby": "gate-title" },
     el("h1", { id: "gate-title", text: "Which application asks?" }),
-    el("p", { id: "key-hint" }, "This page asks the server with an application's key. Open it by the address that ", el("code", { text: "headrace serve" }), " prints, or make a key with ", el("code", { text: "headrace keys create NAME" }), " and put it in here. It is kept for this tab only."),
-    el("form", { onsubmit: submit }, el("label", { for: "key", text: "Key" }), el("div", { class: "row" }, box, el("button", { type: "submit", class: "main", text: "Open", dataset: { testid: "use-key" } })), trouble),
+    el(
+      "p",
+      { id: "key-hint" },
+      "This page asks the server with an application's key. Open it by the address that ",
+      el("code", { text: "headrace serve" }),
+      " prints, or make a key with ",
+      el("code", { text: "headrace keys create NAME" }),
+      " and put it in here. It is kept for this tab only.",
+    ),
+    el(
+      "form",
+      { onsubmit: submit },
+      el("label", { for: "key", text: "Key" }),
+      el(
+        "div",
+        { class: "row" },
+        box,
+        el("button", { type: "submit", class: "main", text: "Open", dataset: { testid: "use-key" } }),
+      ),
+      trouble,
+    ),
   );
   return { node, focus: () => box.focus(), tell };
 
@@ -48,23 +75,80 @@ export function keyForm() {
 /** The dialog that asks for the person, and the button that shows who it is. */
 export function whoAsks(button) {
   const trouble = el("p", { class: "trouble", role: "alert", hidden: true, dataset: { testid: "who-trouble" } });
-  const person = el("input", { id: "person", type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", dataset: { testid: "person" } });
-  const token = el("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", dataset: { testid: "token" } });
-  const byToken = el("details", {}, el("summary", { text: "By a token that the application has signed" }),
-    el("form", { onsubmit: (event) => attempt(event, () => session.useToken(token.value.trim())) }, el("label", { for: "token", text: "Token" }), el("div", { class: "row" }, token, el("button", { type: "submit", text: "Use it", dataset: { testid: "use-token" } }))));
-  const nobody = el("button", { type: "button", text: "Nobody", dataset: { testid: "nobody" }, onclick: (event) => attempt(event, async () => session.signOut()) });
+  const person = el("input", {
+    id: "person",
+    type: "text",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    dataset: { testid: "person" },
+  });
+  const token = el("input", {
+    id: "token",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    dataset: { testid: "token" },
+  });
+  const byToken = el(
+    "details",
+    {},
+    el("summary", { text: "By a token that the application has signed" }),
+    el(
+      "form",
+      { onsubmit: (event) => attempt(event, () => session.useToken(token.value.trim())) },
+      el("label", { for: "token", text: "Token" }),
+      el(
+        "div",
+        { class: "row" },
+        token,
+        el("button", { type: "submit", text: "Use it", dataset: { testid: "use-token" } }),
+      ),
+    ),
+  );
+  const nobody = el("button", {
+    type: "button",
+    text: "Nobody",
+    dataset: { testid: "nobody" },
+    onclick: (event) => attempt(event, async () => session.signOut()),
+  });
   const node = el(
     "dialog",
     { "aria-labelledby": "who-title", dataset: { testid: "who-dialog" } },
     el("h2", { id: "who-title", text: "Who asks?" }),
-    el("p", { class: "faint", text: "Answers then know this person's profile, bookings and conversations, and nobody else's. Another person begins a new conversation." }),
-    el("form", { onsubmit: (event) => attempt(event, () => session.signIn(person.value.trim())) },
+    el("p", {
+      class: "faint",
+      text: "Answers then know this person's profile, bookings and conversations, and nobody else's. Another person begins a new conversation.",
+    }),
+    el(
+      "form",
+      { onsubmit: (event) => attempt(event, () => session.signIn(person.value.trim())) },
       el("label", { for: "person", text: "E-mail, phone number or id" }),
-      el("div", { class: "row" }, person, el("button", { type: "submit", class: "main", text: "Ask as this person", dataset: { testid: "sign" } }))),
+      el(
+        "div",
+        { class: "row" },
+        person,
+        el("button", { type: "submit", class: "main", text: "Ask as this person", dataset: { testid: "sign" } }),
+      ),
+    ),
     byToken,
     trouble,
-    el("div", { class: "actions" }, nobody, el("button", { type: "button", text: "Cancel", onclick: () => node.close() }),
-      el("button", { type: "button", class: "quiet", text: "Forget the key", dataset: { testid: "forget-key" }, onclick: () => { node.close(); session.setKey(""); } })),
+    el(
+      "div",
+      { class: "actions" },
+      nobody,
+      el("button", { type: "button", text: "Cancel", onclick: () => node.close() }),
+      el("button", {
+        type: "button",
+        class: "quiet",
+        text: "Forget the key",
+        dataset: { testid: "forget-key" },
+        onclick: () => {
+          node.close();
+          session.setKey("");
+        },
+      }),
+    ),
   );
   button.addEventListener("click", open);
   session.addEventListener("person", show);
@@ -91,7 +175,8 @@ export function whoAsks(button) {
     event.preventDefault();
     tell("");
     try {
-      if (event.target.contains(person) && !person.value.trim()) throw new RequestError(0, "empty", "Say who asks.", "");
+      if (event.target.contains(person) && !person.value.trim())
+        throw new RequestError(0, "empty", "Say who asks.", "");
       await act();
       token.value = "";
       node.close();

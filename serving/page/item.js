@@ -23,14 +23,26 @@ export class ItemView {
     this.left = el("span", { class: "badge", hidden: true, text: "not in the context any more" });
     this.list = el("dl", { class: "values" });
     this.text = said("p", "", { class: "text" });
-    this.more = el("button", { type: "button", class: "link", hidden: true, text: "show all", onclick: () => this.#unfold() });
+    this.more = el("button", {
+      type: "button",
+      class: "link",
+      hidden: true,
+      text: "show all",
+      onclick: () => this.#unfold(),
+    });
     this.changed = ago("changed", { dataset: { testid: "age" } });
     this.checked = ago("checked", { dataset: { testid: "checked" } });
     this.facts = el("dl", { class: "facts" });
     this.node = el(
       "li",
       { class: "item", tabindex: "-1", dataset: { testid: `item-${item.kind}`, kind: item.kind, id: item.id } },
-      el("div", { class: "item-head" }, this.number, this.title, el("span", { class: "kind", text: KINDS[item.kind] ?? item.kind })),
+      el(
+        "div",
+        { class: "item-head" },
+        this.number,
+        this.title,
+        el("span", { class: "kind", text: KINDS[item.kind] ?? item.kind }),
+      ),
       this.place,
       this.list,
       this.text,
@@ -107,10 +119,15 @@ export class ItemView {
   #fill() {
     const { item } = this;
     const ended = new Map(this.ended);
-    for (const one of item.superseded ?? []) if (!ended.has(one.column) || newer(one, ended.get(one.column))) ended.set(one.column, one);
+    for (const one of item.superseded ?? [])
+      if (!ended.has(one.column) || newer(one, ended.get(one.column))) ended.set(one.column, one);
     const data = ["row", "activity", "profile"].includes(item.kind) ? Object.entries(item.data ?? {}) : [];
-    for (const column of ended.keys()) if (!data.some(([name]) => name === column)) data.push([column, ended.get(column).now]);
-    place(this.list, data.map(([column, value]) => this.#value(column, value, ended.get(column))));
+    for (const column of ended.keys())
+      if (!data.some(([name]) => name === column)) data.push([column, ended.get(column).now]);
+    place(
+      this.list,
+      data.map(([column, value]) => this.#value(column, value, ended.get(column))),
+    );
     this.list.hidden = !data.length;
     this.text.hidden = data.length > 0;
     setText(this.text, data.length ? "" : item.text);

@@ -6,18 +6,33 @@ import { Panel } from "./panel.js";
 import { at } from "./times.js";
 import { called, counted, measured, some } from "./values.js";
 
-const TRENDS = { "1": "▲", "-1": "▼", 0: "" };
-const GOODNESS = { "1": ["good", "better than before"], "-1": ["bad", "worse than before"], 0: ["", ""] };
+const TRENDS = { 1: "▲", "-1": "▼", 0: "" };
+const GOODNESS = { 1: ["good", "better than before"], "-1": ["bad", "worse than before"], 0: ["", ""] };
 const SPANS = { s: 1, m: 60, h: 3600, d: 86_400 };
 
 export function kpis() {
   const cards = new Map();
   const grid = el("div", { class: "cards" });
-  const empty = el("p", { class: "empty", hidden: true, text: "No KPI has a value yet. They come from conversations and ratings: headrace run feedback." });
+  const empty = el("p", {
+    class: "empty",
+    hidden: true,
+    text: "No KPI has a value yet. They come from conversations and ratings: headrace run feedback.",
+  });
   const windows = new Set();
-  const select = el("select", { "aria-label": "Windows", dataset: { testid: "window" }, onchange: () => panel.poll.start() }, el("option", { value: "", text: "shortest windows" }));
+  const select = el(
+    "select",
+    { "aria-label": "Windows", dataset: { testid: "window" }, onchange: () => panel.poll.start() },
+    el("option", { value: "", text: "shortest windows" }),
+  );
   const panel = new Panel(
-    { id: "kpis", title: "KPIs", every: 2500, path: () => `kpis?last=30${select.value ? `&window=${encodeURIComponent(select.value)}` : ""}`, show, tools: [select] },
+    {
+      id: "kpis",
+      title: "KPIs",
+      every: 2500,
+      path: () => `kpis?last=30${select.value ? `&window=${encodeURIComponent(select.value)}` : ""}`,
+      show,
+      tools: [select],
+    },
     grid,
     empty,
   );
@@ -32,7 +47,10 @@ export function kpis() {
       return [kpi.value === null || kpi.value === undefined, card.node];
     });
     // Those that have a value first, each half in the order of the settings.
-    place(grid, [...lines.filter(([none]) => !none), ...lines.filter(([none]) => none)].map(([, node]) => node));
+    place(
+      grid,
+      [...lines.filter(([none]) => !none), ...lines.filter(([none]) => none)].map(([, node]) => node),
+    );
     empty.hidden = lines.length > 0;
     const valued = lines.filter(([none]) => !none).length;
     panel.sum(valued === lines.length ? "" : `${valued} of ${some(lines.length, "KPI")} have a value`);
@@ -43,7 +61,10 @@ export function kpis() {
     const sorted = [...windows].sort((a, b) => length(a) - length(b));
     if (select.options.length === sorted.length + 1) return;
     const { value } = select;
-    select.replaceChildren(el("option", { value: "", text: "shortest windows" }), ...sorted.map((text) => el("option", { value: text, text: `windows of ${text}` })));
+    select.replaceChildren(
+      el("option", { value: "", text: "shortest windows" }),
+      ...sorted.map((text) => el("option", { value: text, text: `windows of ${text}` })),
+    );
     select.value = value;
   }
 }
@@ -67,7 +88,12 @@ class Card {
       el("h3", { text: called(kpi.kpi) }),
       el("p", { class: "newest" }, this.value, " ", this.trend),
       this.about,
-      el("div", { class: "framed" }, el("div", { class: "scale", "aria-hidden": "true" }, this.top, this.bottom), this.chart),
+      el(
+        "div",
+        { class: "framed" },
+        el("div", { class: "scale", "aria-hidden": "true" }, this.top, this.bottom),
+        this.chart,
+      ),
       el("div", { class: "span", "aria-hidden": "true" }, this.first, this.readout, this.last),
       this.details,
     );
@@ -83,10 +109,16 @@ class Card {
     setText(this.value, none ? "no value yet" : kpi.written || measured(kpi.value, kpi));
     const [goodness, words] = GOODNESS[kpi.goodness] ?? ["", ""];
     this.trend.className = `trend ${goodness}`;
-    this.trend.replaceChildren(el("span", { "aria-hidden": "true", text: TRENDS[kpi.trend] ?? "" }), words ? ` ${words}` : "");
+    this.trend.replaceChildren(
+      el("span", { "aria-hidden": "true", text: TRENDS[kpi.trend] ?? "" }),
+      words ? ` ${words}` : "",
+    );
     setText(this.about, about(kpi));
     const values = (kpi.values ?? []).map((one) => one.value ?? null);
-    this.chart.parentElement.hidden = this.chart.parentElement.nextElementSibling.hidden = this.details.hidden = !values.length;
+    this.chart.parentElement.hidden =
+      this.chart.parentElement.nextElementSibling.hidden =
+      this.details.hidden =
+        !values.length;
     if (!values.length) return;
     const [low, high] = range(values);
     setText(this.top, measured(high, kpi));
@@ -95,10 +127,12 @@ class Card {
     setText(this.last, at(kpi.values.at(-1).start));
     const label = `${called(kpi.kpi)}: ${kpi.written ?? ""}, over ${some(values.length, "window")} of ${kpi.window}`;
     const drawing = line(values, { label, about: described(values, kpi) });
-    this.chart.replaceChildren(readable(drawing, values, (index) => {
-      const one = index === null ? null : kpi.values[index];
-      setText(this.readout, one ? `${at(one.start)}: ${measured(one.value, kpi)}` : "");
-    }));
+    this.chart.replaceChildren(
+      readable(drawing, values, (index) => {
+        const one = index === null ? null : kpi.values[index];
+        setText(this.readout, one ? `${at(one.start)}: ${measured(one.value, kpi)}` : "");
+      }),
+    );
     this.#tabulate();
   }
 

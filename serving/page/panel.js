@@ -39,7 +39,10 @@ export class Panel {
       this.trouble.hidden = false;
       this.node.classList.toggle("old", this.good > 0);
       const shown = this.good ? ` Shown is what was known ${span(Date.now() - this.good)} ago.` : "";
-      this.trouble.replaceChildren(said("span", `${error.detail ?? "This cannot be shown."}${shown}`), error.hint && error.status ? said("small", error.hint) : "");
+      this.trouble.replaceChildren(
+        said("span", `${error.detail ?? "This cannot be shown."}${shown}`),
+        error.hint && error.status ? said("small", error.hint) : "",
+      );
       throw error;
     }
   }

@@ -17,18 +17,37 @@ export class ProfileView {
 
   /** @param {() => void} ask opens the form that asks who asks */
   constructor(ask) {
-    this.hint = el("div", { class: "empty sign-in", dataset: { testid: "sign-in" } },
+    this.hint = el(
+      "div",
+      { class: "empty sign-in", dataset: { testid: "sign-in" } },
       el("p", { text: "Nobody is asked for. A profile is shown to the person it is of only." }),
-      el("button", { type: "button", class: "main", text: "Say who asks", onclick: ask }));
-    this.trouble = el("div", { class: "trouble", role: "status", hidden: true, dataset: { testid: "trouble-profile" } });
+      el("button", { type: "button", class: "main", text: "Say who asks", onclick: ask }),
+    );
+    this.trouble = el("div", {
+      class: "trouble",
+      role: "status",
+      hidden: true,
+      dataset: { testid: "trouble-profile" },
+    });
     this.name = said("h1", "Profile", { id: "profile-title" });
     this.head = el("p", { class: "faint" });
     this.body = el("div", { class: "profile-body", hidden: true });
     this.image = el("img", { alt: "", dataset: { testid: "graph" } });
-    this.graph = el("section", { class: "panel panel-graph", "aria-labelledby": "graph-title", hidden: true },
+    this.graph = el(
+      "section",
+      { class: "panel panel-graph", "aria-labelledby": "graph-title", hidden: true },
       el("div", { class: "panel-head" }, el("h2", { id: "graph-title", text: "Why these records are one person" })),
-      el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Identity graph" }, this.image));
-    this.node = el("section", { class: "profile", "aria-labelledby": "profile-title", dataset: { testid: "profile" } }, el("header", {}, this.name, this.head), this.hint, this.trouble, this.body, this.graph);
+      el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Identity graph" }, this.image),
+    );
+    this.node = el(
+      "section",
+      { class: "profile", "aria-labelledby": "profile-title", dataset: { testid: "profile" } },
+      el("header", {}, this.name, this.head),
+      this.hint,
+      this.trouble,
+      this.body,
+      this.graph,
+    );
     this.poll = new Poll((signal) => this.#look(signal), EVERY);
     session.addEventListener("person", () => {
       this.#clear();
@@ -69,14 +88,18 @@ export class ProfileView {
         this.#told = told;
         this.#show(profile);
         const picture = await session.blob("profiles/me/graph.svg", signal, "image/svg+xml");
-        if (person?.id === session.person?.id) this.#draw(URL.createObjectURL(new Blob([picture], { type: "image/svg+xml" })), profile);
+        if (person?.id === session.person?.id)
+          this.#draw(URL.createObjectURL(new Blob([picture], { type: "image/svg+xml" })), profile);
       }
       this.trouble.hidden = true;
     } catch (error) {
       if (isAbort(error)) throw error;
       this.#told = error.status ? "" : this.#told;
       this.trouble.hidden = false;
-      this.trouble.replaceChildren(said("p", error.detail ?? "This cannot be shown."), error.hint ? said("small", error.hint) : "");
+      this.trouble.replaceChildren(
+        said("p", error.detail ?? "This cannot be shown."),
+        error.hint ? said("small", error.hint) : "",
+      );
       throw error;
     }
   }
@@ -85,7 +108,8 @@ export class ProfileView {
     const opened = new Set([...this.body.querySelectorAll("details[open]")].map((node) => node.dataset.name));
     setText(this.name, written(profile.fields?.name ?? profile.person));
     this.head.replaceChildren(
-      said("code", profile.person), ` in ${profile.realm}, known since ${at(profile.since)}`,
+      said("code", profile.person),
+      ` in ${profile.realm}, known since ${at(profile.since)}`,
       profile.aliases?.length ? `, also called ${profile.aliases.join(", ")}` : "",
     );
     const changes = [];
@@ -109,16 +133,28 @@ export class ProfileView {
       if (changed) changes.push(`${called(name)} ${text} was ${before}`);
       this.#values.set(name, text);
       const values = field.of?.length ? field.of : [{ value: field.value }];
-      body.append(el(
-        "tr",
-        { class: changed ? "flash" : null, dataset: { testid: `field-${name}` } },
-        said("th", called(name), { scope: "row" }),
-        el("td", { class: "wide-cell", dataset: { label: "Value" } }, ...values.map((value) => said("div", written(value.value))), changed ? said("del", before) : null, others(name, field.others ?? [])),
-        el("td", { dataset: { label: "From" } }, ...values.map((value) => origin(value))),
-        el("td", { dataset: { label: "Age" } }, ...values.map((value) => el("div", {}, aged(value.as_of)))),
-      ));
+      body.append(
+        el(
+          "tr",
+          { class: changed ? "flash" : null, dataset: { testid: `field-${name}` } },
+          said("th", called(name), { scope: "row" }),
+          el(
+            "td",
+            { class: "wide-cell", dataset: { label: "Value" } },
+            ...values.map((value) => said("div", written(value.value))),
+            changed ? said("del", before) : null,
+            others(name, field.others ?? []),
+          ),
+          el("td", { dataset: { label: "From" } }, ...values.map((value) => origin(value))),
+          el("td", { dataset: { label: "Age" } }, ...values.map((value) => el("div", {}, aged(value.as_of)))),
+        ),
+      );
     }
-    const head = el("thead", {}, el("tr", {}, ...["Field", "Value", "From record", "Age"].map((text) => el("th", { scope: "col", text }))));
+    const head = el(
+      "thead",
+      {},
+      el("tr", {}, ...["Field", "Value", "From record", "Age"].map((text) => el("th", { scope: "col", text }))),
+    );
     return section("fields", "Fields", "", el("table", { class: "fields-table stacked" }, head, body));
   }
 
@@ -138,54 +174,128 @@ export class ProfileView {
 
 /** What the server's clock says follows from any value's age. */
 function heard(profile) {
-  const value = Object.values(profile.fields ?? {}).flatMap((field) => field.of ?? []).find((one) => one.as_of);
+  const value = Object.values(profile.fields ?? {})
+    .flatMap((field) => field.of ?? [])
+    .find((one) => one.as_of);
   if (value) observe(Date.parse(value.as_of) + value.age_ms);
 }
 
 function collection(name, one) {
   const sums = Object.entries(one.sums ?? {}).map(([column, sum]) => `${called(column)} ${written(sum)} in all`);
   const seen = new Set();
-  const activities = [...(one.open ?? []), ...(one.last ?? [])].filter((activity) => !seen.has(activity.record) && seen.add(activity.record));
-  const told = [one.count ? `${counted(one.count)}, ${counted(one.open_count)} open` : "none", one.latest ? `the latest of ${at(one.latest)}` : "", ...sums].filter(Boolean).join("; ");
+  const activities = [...(one.open ?? []), ...(one.last ?? [])].filter(
+    (activity) => !seen.has(activity.record) && seen.add(activity.record),
+  );
+  const told = [
+    one.count ? `${counted(one.count)}, ${counted(one.open_count)} open` : "none",
+    one.latest ? `the latest of ${at(one.latest)}` : "",
+    ...sums,
+  ]
+    .filter(Boolean)
+    .join("; ");
   const columns = [...new Set(activities.flatMap((activity) => Object.keys(activity.row ?? {})))];
   if (!activities.length) return section(name, called(name), told);
-  const rows = activities.map((activity) => el(
-    "tr",
-    { class: activity.open ? "open" : "closed", dataset: { testid: `activity-${name}` } },
-    el("th", { scope: "row" }, el("span", { class: `state ${activity.open ? "good" : "open"}`, text: activity.open ? "open" : "over" }), el("time", { datetime: activity.at, title: full(activity.at), text: at(activity.at) })),
-    ...columns.map((column) => said("td", written(activity.row?.[column]), { dataset: { label: called(column) } })),
-    el("td", { dataset: { label: "From" } }, origin(activity)),
-    el("td", { dataset: { label: "Age" } }, aged(activity.as_of)),
-  ));
-  const head = el("thead", {}, el("tr", {}, ...["When", ...columns.map(called), "From record", "Age"].map((text) => el("th", { scope: "col", text }))));
+  const rows = activities.map((activity) =>
+    el(
+      "tr",
+      { class: activity.open ? "open" : "closed", dataset: { testid: `activity-${name}` } },
+      el(
+        "th",
+        { scope: "row" },
+        el("span", { class: `state ${activity.open ? "good" : "open"}`, text: activity.open ? "open" : "over" }),
+        el("time", { datetime: activity.at, title: full(activity.at), text: at(activity.at) }),
+      ),
+      ...columns.map((column) => said("td", written(activity.row?.[column]), { dataset: { label: called(column) } })),
+      el("td", { dataset: { label: "From" } }, origin(activity)),
+      el("td", { dataset: { label: "Age" } }, aged(activity.as_of)),
+    ),
+  );
+  const head = el(
+    "thead",
+    {},
+    el(
+      "tr",
+      {},
+      ...["When", ...columns.map(called), "From record", "Age"].map((text) => el("th", { scope: "col", text })),
+    ),
+  );
   const table = el("table", { class: "stacked" }, head, el("tbody", {}, ...rows));
-  return section(name, called(name), told, el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": called(name) }, table));
+  return section(
+    name,
+    called(name),
+    told,
+    el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": called(name) }, table),
+  );
 }
 
 function identifiers(profile) {
   const list = el("dl", { class: "identifiers" });
   for (const [type, values] of Object.entries(profile.identifiers ?? {})) {
-    list.append(el("div", {}, said("dt", type), el("dd", {}, ...[values].flat().map((value) => said("code", written(value))))));
+    list.append(
+      el("div", {}, said("dt", type), el("dd", {}, ...[values].flat().map((value) => said("code", written(value))))),
+    );
   }
-  const records = el("ul", { class: "records" }, ...(profile.records ?? []).map((record) => el("li", {}, said("span", `${record.table} ${record.key}`), " ", said("small", record.source, { class: "faint" }))));
-  const held = (profile.held ?? []).length ? el("p", { class: "warned", text: `Held apart for now: ${written(profile.held)}` }) : null;
-  return section("identifiers", "Identifiers and records", some((profile.records ?? []).length, "record"), el("div", { class: "two" }, list, records), held);
+  const records = el(
+    "ul",
+    { class: "records" },
+    ...(profile.records ?? []).map((record) =>
+      el(
+        "li",
+        {},
+        said("span", `${record.table} ${record.key}`),
+        " ",
+        said("small", record.source, { class: "faint" }),
+      ),
+    ),
+  );
+  const held = (profile.held ?? []).length
+    ? el("p", { class: "warned", text: `Held apart for now: ${written(profile.held)}` })
+    : null;
+  return section(
+    "identifiers",
+    "Identifiers and records",
+    some((profile.records ?? []).length, "record"),
+    el("div", { class: "two" }, list, records),
+    held,
+  );
 }
 
 function section(name, title, told, ...content) {
   const id = `section-${name}`;
-  return el("section", { class: "panel", "aria-labelledby": id }, el("div", { class: "panel-head" }, el("h2", { id, text: title.charAt(0).toUpperCase() + title.slice(1) }), said("p", told, { class: "faint summary" })), ...content);
+  return el(
+    "section",
+    { class: "panel", "aria-labelledby": id },
+    el(
+      "div",
+      { class: "panel-head" },
+      el("h2", { id, text: title.charAt(0).toUpperCase() + title.slice(1) }),
+      said("p", told, { class: "faint summary" }),
+    ),
+    ...content,
+  );
 }
 
 function others(name, values) {
   if (!values.length) return null;
-  const list = el("ul", {}, ...values.map((value) => el("li", {}, said("span", written(value.value)), " ", origin(value, "small"), " ", aged(value.as_of))));
+  const list = el(
+    "ul",
+    {},
+    ...values.map((value) =>
+      el("li", {}, said("span", written(value.value)), " ", origin(value, "small"), " ", aged(value.as_of)),
+    ),
+  );
   return el("details", { dataset: { name } }, el("summary", { text: some(values.length, "other value") }), list);
 }
 
 function origin(value, tag = "div") {
   if (!value.table) return el(tag, { text: "–" });
-  return el(tag, { class: "from", title: value.position ? `position ${value.position}` : null }, said("span", `${value.table} ${value.key}`), " ", said("span", value.source, { class: "faint" }));
+  return el(
+    tag,
+    { class: "from", title: value.position ? `position ${value.position}` : null },
+    said("span", `${value.table} ${value.key}`),
+    " ",
+    said("span", value.source, { class: "faint" }),
+  );
 }
 
 function aged(iso) {

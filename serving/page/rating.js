@@ -7,16 +7,31 @@ import { session } from "./session.js";
 export function rating(of) {
   const told = el("p", { class: "told faint", role: "status", dataset: { testid: "feedback-told" } });
   const thumbs = [thumb("up", "Good answer", 1), thumb("down", "Bad answer", 0)];
-  const box = el("textarea", { rows: "2", "aria-label": "Comment on this answer", placeholder: "What was good, what was wrong?", dataset: { testid: "comment" } });
+  const box = el("textarea", {
+    rows: "2",
+    "aria-label": "Comment on this answer",
+    placeholder: "What was good, what was wrong?",
+    dataset: { testid: "comment" },
+  });
   const form = el(
     "form",
     { class: "comment", hidden: true, onsubmit: comment },
     box,
-    el("div", { class: "actions" },
+    el(
+      "div",
+      { class: "actions" },
       el("button", { type: "button", class: "quiet", text: "Cancel", onclick: () => unfold(false) }),
-      el("button", { type: "submit", text: "Send comment", dataset: { testid: "send-comment" } })),
+      el("button", { type: "submit", text: "Send comment", dataset: { testid: "send-comment" } }),
+    ),
   );
-  const opener = el("button", { type: "button", class: "quiet", text: "Comment", "aria-expanded": "false", dataset: { testid: "open-comment" }, onclick: () => unfold(form.hidden) });
+  const opener = el("button", {
+    type: "button",
+    class: "quiet",
+    text: "Comment",
+    "aria-expanded": "false",
+    dataset: { testid: "open-comment" },
+    onclick: () => unfold(form.hidden),
+  });
   let chosen = null;
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
@@ -25,10 +40,23 @@ export function rating(of) {
     }
   });
 
-  return el("div", { class: "rating" }, el("div", { class: "thumbs", role: "group", "aria-label": "Rate this answer" }, ...thumbs, opener, told), form);
+  return el(
+    "div",
+    { class: "rating" },
+    el("div", { class: "thumbs", role: "group", "aria-label": "Rate this answer" }, ...thumbs, opener, told),
+    form,
+  );
 
   function thumb(way, label, value) {
-    return el("button", { type: "button", class: `thumb ${way}`, "aria-pressed": "false", "aria-label": label, title: label, dataset: { testid: `thumb-${way}` }, onclick: () => rate(value) });
+    return el("button", {
+      type: "button",
+      class: `thumb ${way}`,
+      "aria-pressed": "false",
+      "aria-label": label,
+      title: label,
+      dataset: { testid: `thumb-${way}` },
+      onclick: () => rate(value),
+    });
   }
 
   async function rate(value) {
@@ -36,7 +64,8 @@ export function rating(of) {
     press(value);
     try {
       await session.json("POST", "feedback", { ...of, rating: { scale: "thumbs", value } });
-      if (chosen === value) tell(before === null || before === value ? "Thank you. It counts from the next window on." : "Changed.");
+      if (chosen === value)
+        tell(before === null || before === value ? "Thank you. It counts from the next window on." : "Changed.");
     } catch (error) {
       if (chosen === value) press(before);
       tell(refusal(error));

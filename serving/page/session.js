@@ -134,7 +134,9 @@ class Session extends EventTarget {
 
 function claimsOf(token) {
   try {
-    const bytes = Uint8Array.from(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")), (c) =>
+      c.charCodeAt(0),
+    );
     return JSON.parse(new TextDecoder().decode(bytes)) ?? {};
   } catch {
     throw new RequestError(0, "token", "This is not a token.", "It has three parts with dots between them.");

@@ -20,8 +20,17 @@ export function sources() {
     el("thead", {}, el("tr", {}, ...COLUMNS.map((text) => el("th", { scope: "col", text })))),
     body,
   );
-  const empty = el("p", { class: "empty", hidden: true, text: "No source is configured yet. Name folders and streams in headrace.toml, then start a flow: headrace run FLOW." });
-  const panel = new Panel({ id: "sources", title: "Sources", every: 1000, path: () => "freshness", show }, el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Sources" }, table), empty, strip);
+  const empty = el("p", {
+    class: "empty",
+    hidden: true,
+    text: "No source is configured yet. Name folders and streams in headrace.toml, then start a flow: headrace run FLOW.",
+  });
+  const panel = new Panel(
+    { id: "sources", title: "Sources", every: 1000, path: () => "freshness", show },
+    el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Sources" }, table),
+    empty,
+    strip,
+  );
   return panel;
 
   function show(overview) {
@@ -38,7 +47,10 @@ export function sources() {
     empty.hidden = seen.length > 0;
     const behind = overview.sources.filter((source) => source.met === false).length;
     const idle = overview.sources.filter((source) => source.running === false).length;
-    const told = [behind ? `${behind} of ${seen.length} behind` : seen.length ? "all as promised" : "", idle ? `${some(idle, "is", "are")} not running` : ""];
+    const told = [
+      behind ? `${behind} of ${seen.length} behind` : seen.length ? "all as promised" : "",
+      idle ? `${some(idle, "is", "are")} not running` : "",
+    ];
     panel.sum(told.filter(Boolean).join(", "));
     place(strip, stores(overview.stores ?? {}, strip));
   }
@@ -57,10 +69,20 @@ class SourceRow {
     this.positions = el("span", { class: "positions" });
     this.letters = el("span");
     const cells = [
-      [this.state, this.promise], [this.lag], [this.backlog], [this.rate, this.spark], [this.newest], [this.positions], [this.letters],
+      [this.state, this.promise],
+      [this.lag],
+      [this.backlog],
+      [this.rate, this.spark],
+      [this.newest],
+      [this.positions],
+      [this.letters],
     ].map((content, n) => el("td", { dataset: { label: COLUMNS[n + 1] } }, ...content));
-    this.node = el("tr", { dataset: { testid: `source-${source.source}`, flow: source.flow } },
-      el("th", { scope: "row" }, said("span", source.source), said("small", source.flow, { class: "faint" })), ...cells);
+    this.node = el(
+      "tr",
+      { dataset: { testid: `source-${source.source}`, flow: source.flow } },
+      el("th", { scope: "row" }, said("span", source.source), said("small", source.flow, { class: "faint" })),
+      ...cells,
+    );
   }
 
   update(source, at, letters) {
@@ -71,13 +93,25 @@ class SourceRow {
     since(this.lag, known(source.lag_ms) ? at - source.lag_ms : null, "not known");
     setText(this.backlog, known(source.backlog) ? (source.backlog === 0 ? "none" : counted(source.backlog)) : "–");
     this.#rate(source.rate);
-    since(this.newest, known(source.age_ms) ? at - source.age_ms : source.newest ? Date.parse(source.newest) : null, "–");
+    since(
+      this.newest,
+      known(source.age_ms) ? at - source.age_ms : source.newest ? Date.parse(source.newest) : null,
+      "–",
+    );
     const positions = Object.entries(source.positions ?? {});
     const text = JSON.stringify(positions);
     if (this.positions.dataset.told !== text) {
       this.positions.dataset.told = text;
-      this.positions.replaceChildren(...positions.map(([database, position]) =>
-        el("span", { class: "position" }, positions.length > 1 ? said("small", `${database} `, { class: "faint" }) : "", said("code", position))));
+      this.positions.replaceChildren(
+        ...positions.map(([database, position]) =>
+          el(
+            "span",
+            { class: "position" },
+            positions.length > 1 ? said("small", `${database} `, { class: "faint" }) : "",
+            said("code", position),
+          ),
+        ),
+      );
       if (!positions.length) this.positions.textContent = "–";
     }
     setText(this.letters, letters ? `${counted(letters)} of the flow` : "none");
@@ -88,7 +122,9 @@ class SourceRow {
     this.rates.push(known(rate) ? rate : null);
     if (this.rates.length > REMEMBERED) this.rates.shift();
     setText(this.rate, known(rate) ? `${rate >= 9.95 ? counted(Math.round(rate)) : rate.toFixed(1)} /s` : "–");
-    this.spark.replaceChildren(line(this.rates, { height: 36, label: `Changes a second in the last ${span(this.rates.length * 1000)}` }));
+    this.spark.replaceChildren(
+      line(this.rates, { height: 36, label: `Changes a second in the last ${span(this.rates.length * 1000)}` }),
+    );
   }
 }
 
@@ -102,9 +138,12 @@ function stateOf(source) {
 function stores(found, strip) {
   const counts = [];
   for (const [name, value] of Object.entries(found)) {
-    if (name === "tables") for (const [table, of] of Object.entries(value ?? {})) counts.push([table, typeof of === "number" ? of : of?.rows, "rows"]);
+    if (name === "tables")
+      for (const [table, of] of Object.entries(value ?? {}))
+        counts.push([table, typeof of === "number" ? of : of?.rows, "rows"]);
     else if (typeof value === "number") counts.push([name, value, ""]);
-    else if (name === "feedback") for (const [kind, n] of Object.entries(value ?? {})) if (typeof n === "number") counts.push([kind, n, ""]);
+    else if (name === "feedback")
+      for (const [kind, n] of Object.entries(value ?? {})) if (typeof n === "number") counts.push([kind, n, ""]);
   }
   const there = new Map([...strip.children].map((node) => [node.dataset.name, node]));
   return counts.map(([name, n, what]) => {

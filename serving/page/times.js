@@ -2,9 +2,17 @@
 
 import { el, setText } from "./dom.js";
 
-const UNITS = [[86_400_000, "d"], [3_600_000, "h"]];
+const UNITS = [
+  [86_400_000, "d"],
+  [3_600_000, "h"],
+];
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const dayAndClock = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const dayAndClock = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const whole = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
 let ahead = 0;
@@ -38,7 +46,9 @@ export function at(iso) {
   if (Number.isNaN(then.getTime())) return String(iso);
   const today = new Date(now());
   if (then.toDateString() === today.toDateString()) return clock.format(then);
-  return then.getFullYear() === today.getFullYear() ? dayAndClock.format(then) : `${day.format(then)}, ${clock.format(then)}`;
+  return then.getFullYear() === today.getFullYear()
+    ? dayAndClock.format(then)
+    : `${day.format(then)}, ${clock.format(then)}`;
 }
 
 /** A time in full. */
@@ -76,7 +86,10 @@ export function tick() {
 }
 
 function tell(node) {
-  setText(node, `${node.dataset.label} ${span(now() - Number(node.dataset.since))}${node.dataset.bare ? "" : " ago"}`.trim());
+  setText(
+    node,
+    `${node.dataset.label} ${span(now() - Number(node.dataset.since))}${node.dataset.bare ? "" : " ago"}`.trim(),
+  );
 }
 
 function short(value) {

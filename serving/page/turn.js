@@ -26,7 +26,12 @@ export class Turn {
       this.words,
       this.foot,
     );
-    this.node = el("li", { class: "turn" }, said("p", request.question, { class: "question", dataset: { testid: "asked" } }), this.answer);
+    this.node = el(
+      "li",
+      { class: "turn" },
+      said("p", request.question, { class: "question", dataset: { testid: "asked" } }),
+      this.answer,
+    );
   }
 
   /** The context is there; the words come next. */
@@ -48,8 +53,18 @@ export class Turn {
     const items = new Map(this.context?.items.map((item) => [item.number, item]) ?? []);
     const sources = (answer.citations ?? []).filter((one) => items.has(one.number));
     this.foot.append(
-      ...[degraded && el("p", { class: "degraded", dataset: { testid: "degraded" }, dir: "auto", text: degraded })].filter(Boolean),
-      ...(sources.length ? [el("ul", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => this.#source(one, items.get(one.number))))] : []),
+      ...[
+        degraded && el("p", { class: "degraded", dataset: { testid: "degraded" }, dir: "auto", text: degraded }),
+      ].filter(Boolean),
+      ...(sources.length
+        ? [
+            el(
+              "ul",
+              { class: "sources", "aria-label": "Sources" },
+              ...sources.map((one) => this.#source(one, items.get(one.number))),
+            ),
+          ]
+        : []),
       el("p", { class: "faint measures", text: measures(answer) }),
       rating({ conversation: answer.conversation, turn: answer.turn }),
     );
@@ -76,7 +91,12 @@ export class Turn {
   }
 
   #again() {
-    return el("button", { type: "button", text: "Try again", dataset: { testid: "again" }, onclick: () => this.acts.again(this) });
+    return el("button", {
+      type: "button",
+      text: "Try again",
+      dataset: { testid: "again" },
+      onclick: () => this.acts.again(this),
+    });
   }
 
   #end(state) {
@@ -99,27 +119,44 @@ export class Turn {
     const item = this.context?.items.find((one) => one.number === number);
     if (!item) return null;
     return el("button", {
-      type: "button", class: "cite", text: String(number), title: `${item.title} · ${item.source}`, "aria-label": `Source ${number}: ${item.title}`,
-      dataset: { testid: `cite-${number}` }, onclick: () => this.acts.point(this, number),
+      type: "button",
+      class: "cite",
+      text: String(number),
+      title: `${item.title} · ${item.source}`,
+      "aria-label": `Source ${number}: ${item.title}`,
+      dataset: { testid: `cite-${number}` },
+      onclick: () => this.acts.point(this, number),
     });
   }
 
   #source(one, item) {
-    return el("li", {}, el("button", { type: "button", class: "source", onclick: () => this.acts.point(this, one.number) },
-      el("span", { class: "number", text: String(one.number) }), said("span", one.title || item.title)));
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        { type: "button", class: "source", onclick: () => this.acts.point(this, one.number) },
+        el("span", { class: "number", text: String(one.number) }),
+        said("span", one.title || item.title),
+      ),
+    );
   }
 }
 
 function degradedText(answer) {
   if (!answer.degraded) return "";
-  return typeof answer.degraded === "string" ? answer.degraded : "The model did not answer as it should; this is what could be had.";
+  return typeof answer.degraded === "string"
+    ? answer.degraded
+    : "The model did not answer as it should; this is what could be had.";
 }
 
 function measures(answer) {
   const byModel = answer.model && answer.model !== "extractive";
   const parts = [byModel ? `by ${answer.model}` : "put together from the context, without a model"];
-  if (answer.first_token_ms !== null && answer.first_token_ms !== undefined && byModel) parts.push(`first word after ${quick(answer.first_token_ms)}`);
-  if (answer.latency_ms !== null && answer.latency_ms !== undefined) parts.push(`whole after ${quick(answer.latency_ms)}`);
+  if (answer.first_token_ms !== null && answer.first_token_ms !== undefined && byModel)
+    parts.push(`first word after ${quick(answer.first_token_ms)}`);
+  if (answer.latency_ms !== null && answer.latency_ms !== undefined)
+    parts.push(`whole after ${quick(answer.latency_ms)}`);
   if (answer.tokens_in) parts.push(`${counted(answer.tokens_in)} tokens in, ${counted(answer.tokens_out)} out`);
   return parts.join(" · ");
 }

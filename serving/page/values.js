@@ -13,7 +13,9 @@ export function written(value) {
   if (Array.isArray(value)) return value.map(written).join(", ");
   if (typeof value === "object") {
     if ("value" in value) return written(value.value);
-    return Object.entries(value).map(([name, one]) => `${called(name)}: ${written(one)}`).join("; ");
+    return Object.entries(value)
+      .map(([name, one]) => `${called(name)}: ${written(one)}`)
+      .join("; ");
   }
   const time = WHOLE.exec(value);
   if (!time) return String(value);

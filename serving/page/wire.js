@@ -29,13 +29,24 @@ export async function send(method, path, { key, token = "", body, signal, accept
   let response;
   try {
     response = await fetch(new URL(path, document.baseURI), {
-      method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
-      cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
+      method,
+      headers,
+      signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+      credentials: "omit",
+      redirect: "error",
+      referrerPolicy: "no-referrer",
     });
   } catch (error) {
     if (isAbort(error)) throw error;
     tellReachable(false);
-    throw new RequestError(0, "unreachable", "The server cannot be reached.", "It is asked again by itself while this page is open.");
+    throw new RequestError(
+      0,
+      "unreachable",
+      "The server cannot be reached.",
+      "It is asked again by itself while this page is open.",
+    );
   }
   tellReachable(true);
   if (!response.ok) throw await refused(response);

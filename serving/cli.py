@@ -21,6 +21,7 @@ from serving.commands import (
     profile,
     run,
     sentiment,
+    serve,
     status,
     tables,
     upkeep,
@@ -45,6 +46,10 @@ app = typer.Typer(
     What people think of the answers becomes KPIs and alerts: [bold]headrace run feedback[/bold],
     [bold]headrace kpi --help[/bold]; and training data: [bold]headrace run lake[/bold].
 
+    All of it comes together in the context of a question: [bold]headrace context --help[/bold],
+    [bold]headrace answer --help[/bold]; for applications, and on a page: [bold]headrace serve[/bold]; with all flows:
+    [bold]headrace up[/bold].
+
     All settings can stand in headrace.toml or in HEADRACE_… variables: see [bold]headrace settings[/bold].""",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -63,6 +68,7 @@ lake.register(app)
 export.register(app)
 keys.register(app)
 sentiment.register(app)
+serve.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")

@@ -38,7 +38,7 @@ FLOWS = ("knowledge", "tables", "profiles", "feedback", "lake")
 """All flows, each a module of `dataflows`."""
 
 PREFIX = "HEADRACE_"
-_OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA"}
+_OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA", "HEADRACE_PAGE_KEY"}
 _SECRETS = {
     "rows.dsn": "a connection string",
     "feedback.sentiment.key": "the key of an endpoint",

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from events.changes import position_text
 from events.clock import system_clock, to_iso
-from serving.lake import LakeStatus, lake_status
-from serving.printable import counted
-from stores.settings import load
+from events.errors import HeadraceError
+from events.log import Applied
+from stores.settings import Settings, load
+
+if TYPE_CHECKING:
+    from serving.overview import Overview
+    from serving.supervise.health import Health
+
+_EVERY_SECONDS = 1.0
+_ALLOWANCE = 2**31
+"""Of the log, to count what waits: who looks once wants to know it all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -20,128 +29,98 @@ def register(app: typer.Typer) -> None:
     app.command()(settings)
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again each second, until Ctrl-C.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if an objective is missed or a flow does not run.")
+    ] = False,
+) -> None:
     """Show how fresh everything is, source by source, and what could not be processed.
 
-    "complete" says when a source was last seen to hold nothing that is not in the store yet.
+    The lag says how old what the store holds of a source is at most; the backlog, how many events on the log it does
+    not hold yet.
+
+    Examples: headrace status --watch; headrace status --check || notify
     """
-    from stores.dead_letters import DeadLetters
-    from stores.kpis.reader import KpiReader
-    from stores.profiles.choose import open_profile_reader
-    from stores.rows.choose import open_row_reader
-    from stores.vectors.lance_reader import LanceReader
+    if check and watch:
+        detail = "--check looks once"
+        raise HeadraceError(detail, "leave --watch out")
+    if watch:
+        _watch(load(), as_json=as_json)
+        return
+    from rich.console import Console
+
+    from serving.overview import Watch
 
     configured = load()
-    reader = LanceReader(configured.vectors_dir)
-    rows, profiles = open_row_reader(configured), open_profile_reader(configured)
-    feedback, lake = KpiReader(configured.kpis_path), lake_status(configured)
-    documents = list(reader.documents())
-    marks = [
-        (flow, mark)
-        for flow, applied in (
-            ("knowledge", reader.applied()),
-            ("tables", rows.applied()),
-            ("profiles", profiles.applied()),
-            ("feedback", feedback.applied()),
-            ("lake", lake.working.applied),
-        )
-        for mark in sorted(applied, key=lambda mark: (mark.source, mark.partition))
-    ]
-    records, persons = profiles.totals()
-    seen = {
-        "marks": marks,
-        "documents": len(documents),
-        "pieces": sum(len(document.chunk_ids) for document in documents),
-        "tables": rows.counts(),
-        "records": records,
-        "persons": persons,
-        "feedback": feedback.counts(),
-        "too_late": sum(count for _, _, count in feedback.late()),
-        "lake": lake,
-        "dead_letters": DeadLetters(configured.dead_letters_path, system_clock).counts(),
-    }
+    seen, up = Watch(configured, system_clock, allowance=_ALLOWANCE, kpi_seconds=10.0).look(), _up(configured)
+    problems = _problems(seen, up)
     if as_json:
-        _print_json(seen)
+        typer.echo(json.dumps(_as_json(seen, up)))
     else:
-        _print_tables(seen, str(configured.data_dir.resolve()))
+        from serving.show_status import shown
+
+        Console().print(shown(seen, up, str(configured.data_dir.resolve())))
+    if check:
+        for problem in problems:
+            typer.echo(f"headrace: {problem}", err=True)
+        raise typer.Exit(1 if problems else 0)
 
 
-def _print_json(seen: dict[str, Any]) -> None:
-    applied = [
-        {
-            "flow": flow,
-            "source": mark.source,
-            "partition": mark.partition,
-            "offset": mark.offset,
-            "event_time": None if mark.event_time is None else to_iso(mark.event_time),
-            "read_at": to_iso(mark.read_at),
-            "caught_up": mark.caught_up,
-            "applied_at": to_iso(mark.applied_at),
-            "positions": {source: position_text(position) for source, position in mark.positions.items()},
-        }
-        for flow, mark in seen["marks"]
-    ]
-    tables = {
-        name: {"rows": live, "held": held, "newest": None if newest is None else to_iso(newest)}
-        for name, (live, held, newest) in seen["tables"].items()
-    }
-    counts = {
-        key: seen[key] for key in ("documents", "pieces", "persons", "records", "feedback", "too_late", "dead_letters")
-    }
-    # Its marks are among the others.
-    lake = {key: value for key, value in seen["lake"].as_json().items() if key != "applied"}
-    typer.echo(json.dumps({**counts, "tables": tables, "lake": lake, "applied": applied}))
-
-
-def _print_tables(seen: dict[str, Any], data: str) -> None:
+def _watch(configured: Settings, *, as_json: bool) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.live import Live
 
-    from serving.render import span
+    from serving.overview import Watch
+    from serving.show_status import shown
 
-    now = system_clock()
-    console = Console()
-    drawn = Table("flow", "source", "partition", "offset", "newest change", "complete", box=None, header_style="bold")
-    for flow, mark in seen["marks"]:
-        newest = "never" if mark.event_time is None else f"{span(max(0, now - mark.event_time))} ago"
-        complete = f"{span(max(0, now - mark.read_at))} ago" if mark.caught_up else "[yellow]reading[/]"
-        drawn.add_row(flow, mark.source, mark.partition, str(mark.offset), newest, complete)
-    console.print(drawn)
-    for name, (live, held, newest) in seen["tables"].items():
-        waiting = f", [yellow]{held} of them with held deletes: `headrace held list`[/]" if held else ""
-        age = "" if newest is None else f", newest change {span(max(0, now - newest))} ago"
-        console.print(f"live table [bold]{name}[/]: {live + held} rows{waiting}{age}")
-    letters = ", ".join(f"{count} in {flow}" for flow, count in seen["dead_letters"].items()) or "none"
-    console.print(f"{seen['persons']} persons of {seen['records']} records")
-    if seen["feedback"]:
-        console.print(_feedback(seen["feedback"], seen["too_late"]))
-    if seen["lake"].lake.rows or seen["lake"].working.kept:
-        console.print(_lake(seen["lake"], now))
-    console.print(f"{seen['documents']} documents, {seen['pieces']} pieces; dead letters waiting: {letters}")
-    console.print(f"[dim]data in {data}[/]")
+    looking, data, console = Watch(configured, system_clock), str(configured.data_dir.resolve()), Console()
+    try:
+        if as_json:
+            while True:
+                typer.echo(json.dumps(_as_json(looking.look(), _up(configured))))
+                time.sleep(_EVERY_SECONDS)
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            while True:
+                live.update(shown(looking.look(), _up(configured), data, rates=True), refresh=True)
+                time.sleep(_EVERY_SECONDS)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        looking.close()
 
 
-def _feedback(counts: dict[str, int], too_late: int) -> str:
-    facts = ", ".join(
-        counted(count, kind.removesuffix("s"), kind)
-        for kind, count in counts.items()
-        if kind not in {"kpis", "alerts"} and count
-    )
-    stand = counted(counts["alerts"], "alert stands", "alerts stand")
-    standing = f"[yellow]{stand}: `headrace alerts`[/]" if counts["alerts"] else "no alert stands"
-    late = f"; [yellow]{counted(too_late, 'event', 'events')} came after the horizon[/]" if too_late else ""
-    values = counted(counts["kpis"], "value of a KPI", "values of KPIs")
-    return f"feedback: {facts or 'no facts'}; {values}; {standing}{late}"
+def _up(configured: Settings) -> Health | None:
+    from serving.supervise.health import read
+
+    return read(configured.data_dir)
 
 
-def _lake(found: LakeStatus, now: int) -> str:
-    from serving.render import span
+def _problems(seen: Overview, up: Health | None) -> list[str]:
+    gone = [] if up is None else [name for name, process in up.processes.items() if process.state == "given up"]
+    return [*seen.problems(), *(f"{name} was given up by `headrace up`" for name in gone)]
 
-    committed = found.lake.committed_at
-    written = "not written yet" if committed is None else f"written {span(max(0, now - committed))} ago"
-    amendable = f"{found.working.kept:,} of them may still be amended" if found.working.kept else "none can be amended"
-    waiting = f", [yellow]{found.working.waiting:,} wait for a turn[/]" if found.working.waiting else ""
-    return f"lake: {counted(found.lake.rows, 'conversation', 'conversations')}, {written}; {amendable}{waiting}"
+
+def _as_json(seen: Overview, up: Health | None) -> dict[str, Any]:
+    found = seen.as_json()
+    applied = [_mark(flow, mark) for flow, marks in seen.marks.items() for mark in marks]
+    told = {"up": None if up is None else up.as_json(), "problems": _problems(seen, up), "applied": applied}
+    return {**found.pop("stores"), **found, **told}
+
+
+def _mark(flow: str, mark: Applied) -> dict[str, Any]:
+    return {
+        "flow": flow,
+        "source": mark.source,
+        "partition": mark.partition,
+        "offset": mark.offset,
+        "event_time": None if mark.event_time is None else to_iso(mark.event_time),
+        "read_at": to_iso(mark.read_at),
+        "caught_up": mark.caught_up,
+        "applied_at": to_iso(mark.applied_at),
+        "positions": {source: position_text(position) for source, position in mark.positions.items()},
+    }
 
 
 def settings() -> None:

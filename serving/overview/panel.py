@@ -42,7 +42,7 @@ class Panel(Generic[T]):
         self.failed = ""
 
     def look(self, now: int) -> T | None:
-        """Return the newest that is known, None if it could never be had; `at` says of when, `failed` why not of now."""
+        """Return the newest that is known, None if it could never be had; `at` tells of when, `failed` why not now."""
         # A clock that was put back must not keep it from looking for ever.
         if self._next is None or self._looked is None or not self._looked <= now < self._next:
             self._renew(now)

@@ -2,9 +2,10 @@
 
 import { announce, el, said, setText } from "./dom.js";
 import { Poll } from "./poll.js";
+import { aged, collection, identifiers, origin, others, section } from "./sections.js";
 import { session } from "./session.js";
-import { ago, at, full, observe, since } from "./times.js";
-import { called, counted, some, written } from "./values.js";
+import { at, observe } from "./times.js";
+import { called, some, written } from "./values.js";
 import { isAbort } from "./wire.js";
 
 const EVERY = 3000;
@@ -178,128 +179,4 @@ function heard(profile) {
     .flatMap((field) => field.of ?? [])
     .find((one) => one.as_of);
   if (value) observe(Date.parse(value.as_of) + value.age_ms);
-}
-
-function collection(name, one) {
-  const sums = Object.entries(one.sums ?? {}).map(([column, sum]) => `${called(column)} ${written(sum)} in all`);
-  const seen = new Set();
-  const activities = [...(one.open ?? []), ...(one.last ?? [])].filter(
-    (activity) => !seen.has(activity.record) && seen.add(activity.record),
-  );
-  const told = [
-    one.count ? `${counted(one.count)}, ${counted(one.open_count)} open` : "none",
-    one.latest ? `the latest of ${at(one.latest)}` : "",
-    ...sums,
-  ]
-    .filter(Boolean)
-    .join("; ");
-  const columns = [...new Set(activities.flatMap((activity) => Object.keys(activity.row ?? {})))];
-  if (!activities.length) return section(name, called(name), told);
-  const rows = activities.map((activity) =>
-    el(
-      "tr",
-      { class: activity.open ? "open" : "closed", dataset: { testid: `activity-${name}` } },
-      el(
-        "th",
-        { scope: "row" },
-        el("span", { class: `state ${activity.open ? "good" : "open"}`, text: activity.open ? "open" : "over" }),
-        el("time", { datetime: activity.at, title: full(activity.at), text: at(activity.at) }),
-      ),
-      ...columns.map((column) => said("td", written(activity.row?.[column]), { dataset: { label: called(column) } })),
-      el("td", { dataset: { label: "From" } }, origin(activity)),
-      el("td", { dataset: { label: "Age" } }, aged(activity.as_of)),
-    ),
-  );
-  const head = el(
-    "thead",
-    {},
-    el(
-      "tr",
-      {},
-      ...["When", ...columns.map(called), "From record", "Age"].map((text) => el("th", { scope: "col", text })),
-    ),
-  );
-  const table = el("table", { class: "stacked" }, head, el("tbody", {}, ...rows));
-  return section(
-    name,
-    called(name),
-    told,
-    el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": called(name) }, table),
-  );
-}
-
-function identifiers(profile) {
-  const list = el("dl", { class: "identifiers" });
-  for (const [type, values] of Object.entries(profile.identifiers ?? {})) {
-    list.append(
-      el("div", {}, said("dt", type), el("dd", {}, ...[values].flat().map((value) => said("code", written(value))))),
-    );
-  }
-  const records = el(
-    "ul",
-    { class: "records" },
-    ...(profile.records ?? []).map((record) =>
-      el(
-        "li",
-        {},
-        said("span", `${record.table} ${record.key}`),
-        " ",
-        said("small", record.source, { class: "faint" }),
-      ),
-    ),
-  );
-  const held = (profile.held ?? []).length
-    ? el("p", { class: "warned", text: `Held apart for now: ${written(profile.held)}` })
-    : null;
-  return section(
-    "identifiers",
-    "Identifiers and records",
-    some((profile.records ?? []).length, "record"),
-    el("div", { class: "two" }, list, records),
-    held,
-  );
-}
-
-function section(name, title, told, ...content) {
-  const id = `section-${name}`;
-  return el(
-    "section",
-    { class: "panel", "aria-labelledby": id },
-    el(
-      "div",
-      { class: "panel-head" },
-      el("h2", { id, text: title.charAt(0).toUpperCase() + title.slice(1) }),
-      said("p", told, { class: "faint summary" }),
-    ),
-    ...content,
-  );
-}
-
-function others(name, values) {
-  if (!values.length) return null;
-  const list = el(
-    "ul",
-    {},
-    ...values.map((value) =>
-      el("li", {}, said("span", written(value.value)), " ", origin(value, "small"), " ", aged(value.as_of)),
-    ),
-  );
-  return el("details", { dataset: { name } }, el("summary", { text: some(values.length, "other value") }), list);
-}
-
-function origin(value, tag = "div") {
-  if (!value.table) return el(tag, { text: "–" });
-  return el(
-    tag,
-    { class: "from", title: value.position ? `position ${value.position}` : null },
-    said("span", `${value.table} ${value.key}`),
-    " ",
-    said("span", value.source, { class: "faint" }),
-  );
-}
-
-function aged(iso) {
-  const node = ago("", {});
-  since(node, iso ? Date.parse(iso) : null, "–");
-  return node;
 }

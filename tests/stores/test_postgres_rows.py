@@ -20,6 +20,7 @@ from stores.rows.postgres_image import from_json, from_text, image_of, image_tex
 from stores.rows.postgres_reader import PostgresRowReader
 from stores.rows.postgres_schema import fitting, view_columns
 from stores.rows.postgres_select import select_query
+from stores.rows.postgres_session import Session
 from stores.rows.postgres_statement import STABLE, Surroundings, checked_statement
 from tests.contract.row_samples import RowPlace, postgres_place, row
 from tests.servers.postgres import PostgresServer, running
@@ -439,8 +440,13 @@ def test_a_cut_begins_in_another_session_where_the_idle_ones_are_lost(
 def test_a_cut_only_reads_and_does_not_rest_for_ever(writer: PostgresRows, reader: PostgresRowReader) -> None:
     writer.put("t", [row(1)])
     settings = ("transaction_isolation", "transaction_read_only", "idle_in_transaction_session_timeout")
+
+    def shown(asked: PostgresRowReader) -> list[object]:
+        def run(db: Session) -> list[object]:
+            return [found for name in settings for found in db.execute(f"SHOW {name}").fetchone() or ()]
+
+        return asked._read(run, [])
+
     with reader.cut() as cut:
-        found = [cut._read(lambda db, name=name: db.execute(f"SHOW {name}").fetchone(), None) for name in settings]
-    assert found == [("repeatable read",), ("on",), ("30s",)]
-    after = [reader._read(lambda db, name=name: db.execute(f"SHOW {name}").fetchone(), None) for name in settings]
-    assert after == [("repeatable read",), ("on",), ("0",)]
+        assert shown(cut) == ["repeatable read", "on", "30s"]
+    assert shown(reader) == ["repeatable read", "on", "0"]

@@ -24,6 +24,7 @@ from serving.commands import (
     serve,
     status,
     tables,
+    up,
     upkeep,
 )
 
@@ -69,6 +70,7 @@ export.register(app)
 keys.register(app)
 sentiment.register(app)
 serve.register(app)
+up.register(app)
 upkeep.register(app)
 app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")

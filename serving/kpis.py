@@ -143,6 +143,11 @@ class Kpis:
         ]
         return [*lines, *found.values()]
 
+    def windows_of(self, name: str) -> list[str]:
+        """Return the kinds of window that the settings give a KPI, the shortest first; none of one that is not there."""
+        kpi = self._settings.get(name)
+        return [] if kpi is None else self._windows(kpi)
+
     def _windows(self, kpi: KpiSettings) -> list[str]:
         texts = sorted(kpi.windows or self._feedback.windows, key=length)
         # Sessions have no SQL.

@@ -100,6 +100,7 @@ class ShownKpis:
             "unit": kpi.unit if kpi else "",
             "better": kpi.better if kpi else "",
             "aggregate": kpi.aggregate if kpi else "",
+            "windows": self._kpis.windows_of(name),
             "value": None,
             "written": "-",
             "values": [],

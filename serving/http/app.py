@@ -8,10 +8,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -32,6 +30,9 @@ from serving.http.security import FAILURES_PER_MINUTE, Gate, OwnHosts, PlainHead
 from serving.http.shapes import bounded
 from serving.service import Service
 from stores.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.mcp.app import McpApp
 
 MCP = "/mcp"
 OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -64,13 +65,12 @@ def build_app(
     failures = RateLimit(FAILURES_PER_MINUTE, pace, remedy="ask with a key that is good")
     metrics = Metrics(lambda: service.watch.look().as_json())
     desk = Desk(settings, service, Gate(keys, tokens, limit, failures), metrics)
-    mcp = _mcp(service, keys, tokens)
+    mcp = _mcp(desk, own_hosts(settings))
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if mcp is not None:
-                await stack.enter_async_context(mcp.router.lifespan_context(mcp))
+            await stack.enter_async_context(mcp.living())
             if beside is not None:
                 await stack.enter_async_context(beside(desk))
             stack.callback(desk.close)
@@ -95,8 +95,7 @@ def build_app(
         app.include_router(router)
     if page:
         app.include_router(page_routes())
-    if mcp is not None:
-        app.router.routes.append(Route(MCP, _Told(mcp, MCP), include_in_schema=False))
+    app.router.routes.append(Route(MCP, _Told(mcp, MCP), include_in_schema=False))
     _bound_openapi(app, settings)
     # The last one added is the outermost.
     app.add_middleware(PlainHeads)
@@ -125,11 +124,11 @@ class _Told:
         await self._app(scope, receive, send)
 
 
-def _mcp(service: Service, keys: Keys, tokens: Tokens) -> Any:
-    """Return the application that speaks MCP at `/mcp`; it makes sure by itself who asks. None where there is none."""
-    if find_spec("serving.mcp.app") is None:
-        return None
-    return import_module("serving.mcp.app").mcp_app(service, keys, tokens)
+def _mcp(desk: Desk, hosts: tuple[str, ...]) -> McpApp:
+    """Return the application that speaks MCP at `/mcp`; it lets requests in by itself."""
+    from serving.mcp.app import McpApp
+
+    return McpApp(desk, hosts)
 
 
 def _bound_openapi(app: FastAPI, settings: Settings) -> None:

@@ -298,6 +298,7 @@ class SeriesSaid(Reply):
     better: str
     value: float | None
     written: str
+    windows: list[str] = []
     values: list[ValueSaid]
 
 

@@ -7,7 +7,7 @@ told of lag is at most too great, never too small, as marks that are some second
 from __future__ import annotations
 
 import threading
-from typing import Any, TypeVar
+from typing import Any
 
 from events.clock import Clock, to_iso
 from events.log import Applied
@@ -32,8 +32,6 @@ KPI_MILLIS = 2_000
 KPI_SECONDS = 0.5
 _COUNT_MILLIS = 1_000
 
-T = TypeVar("T")
-
 
 class Watch:
     """Looks at everything. Threads may share it; those that come while another one looks share the next look.
@@ -54,7 +52,7 @@ class Watch:
         kpis = KpiReader(settings.kpis_path, kpi_seconds)
         letters = DeadLetters(settings.dead_letters_path, clock)
         self._sources = Sources(settings, open_log(settings), allowance)
-        self._marks: dict[str, Panel[list[Applied]]] = {
+        self._marks: dict[str, Panel[list[Applied]]] = {  # those of feedback come with the KPIs
             "knowledge": Panel(vectors.applied),
             "tables": Panel(self._rows.applied),
             "profiles": Panel(self._profiles.applied),
@@ -83,7 +81,7 @@ class Watch:
             if self._last is not None and self._last[0] > arrived:
                 return self._last[1]
             self._begun += 1
-            overview = self._look(self._clock())
+            overview = self._look()
             self._last = (self._begun, overview)
             return overview
 
@@ -92,35 +90,23 @@ class Watch:
         self._rows.close()
         self._profiles.close()
 
-    def _look(self, now: int) -> Overview:
-        settings, unavailable, ages = self._settings, dict[str, str](), dict[str, int]()
-
-        def seen(name: str, panel: Panel[T]) -> T | None:
-            found = panel.look(now)
-            if panel.failed:
-                unavailable[name] = panel.failed
-            if panel.at is not None:
-                ages[name] = now - panel.at
-            return found
-
-        counts = {name: seen(name, panel) or {} for name, panel in self._counts.items()}
-        letters = seen("dead letters", self._letters) or {}
-        kpis = seen("feedback", self._kpis)
-        marks: dict[str, tuple[Applied, ...]] = {}
-        for flow in FLOWS:
-            found = self._marks[flow].look(now) if flow in self._marks else None
-            if flow in self._marks and self._marks[flow].failed:
-                unavailable[f"{flow} store"] = self._marks[flow].failed
-            given = kpis.applied if flow == "feedback" and kpis is not None else found or ()
-            marks[flow] = tuple(sorted(given, key=lambda mark: (mark.source, mark.partition)))
+    def _look(self) -> Overview:
+        settings = self._settings
+        panels: dict[str, Panel[Any]] = {**self._counts, "dead letters": self._letters, "feedback": self._kpis}
+        panels |= {f"marks of {flow}": panel for flow, panel in self._marks.items()}
+        found = {name: panel.look(self._clock()) for name, panel in panels.items()}
+        kpis: KpiSummary | None = found["feedback"]
+        marks = {flow: tuple(self._of(flow, found)) for flow in FLOWS}
         running = frozenset(flow for flow in FLOWS if runs(flow, settings.data_dir))
-        # Marks are read before the log: what came in between waits for the next look.
+        # Only now, for a look may take its time; and marks go before the log, so that what comes in between waits.
+        now = self._clock()
         sources = [
             state for flow in FLOWS for state in self._sources.look(flow, marks[flow], now, running=flow in running)
         ]
+        unavailable = {name: panel.failed for name, panel in panels.items() if panel.failed}
         if self._sources.failed:
             unavailable["log"] = self._sources.failed
-        stores = {name: value for found in counts.values() for name, value in found.items()}
+        stores = {name: value for panel in self._counts for name, value in (found[panel] or {}).items()}
         if kpis is not None:
             stores |= {"feedback": kpis.counts, "too_late": kpis.too_late}
         wanted = set(with_work(settings))
@@ -133,11 +119,16 @@ class Watch:
             wanted=frozenset(wanted),
             marks=marks,
             stores=stores,
-            dead_letters=letters,
+            dead_letters=found["dead letters"] or {},
             alerts=None if kpis is None else kpis.counts.get("alerts", 0),
-            ages=ages,
+            ages={name: max(0, now - panel.at) for name, panel in panels.items() if panel.at is not None},
             unavailable=unavailable,
         )
+
+    def _of(self, flow: str, found: dict[str, Any]) -> list[Applied]:
+        kpis: KpiSummary | None = found["feedback"]
+        given = found.get(f"marks of {flow}") if flow in self._marks else kpis and kpis.applied
+        return sorted(given or (), key=lambda mark: (mark.source, mark.partition))
 
 
 def _tables(counts: dict[str, tuple[int, int, int | None]]) -> dict[str, dict[str, Any]]:

@@ -87,7 +87,7 @@ export function letters() {
     );
     table.hidden = !found.length;
     empty.hidden = found.length > 0;
-    panel.sum(found.length ? "kept whole; `headrace letters replay` tries them again" : "");
+    panel.sum(found.length ? "kept whole; `headrace dead-letters replay` tries them again" : "");
   }
 }
 

@@ -27,7 +27,8 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], alive: int) -> None:
-        self._command = [sys.executable, "-m", "serving.supervise.child", str(alive), *command]
+        self.command = command
+        """Of the next start."""
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._alive = alive
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,7 +54,7 @@ class Process:
         os.set_blocking(reading, False)
         try:
             self._process = subprocess.Popen(  # noqa: S603  # ours
-                self._command,
+                [sys.executable, "-m", "serving.supervise.child", str(self._alive), *self.command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=writing,

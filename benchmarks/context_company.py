@@ -29,18 +29,25 @@ from events.log import LogRecord, Mark
 from stores.embedders.choose import Backend, choose_embedder
 from stores.embedders.hashing import HashingEmbedder
 from stores.log.files import FileLog
+from stores.settings import VectorSettings
 from stores.vectors.lance_folder import connect, read_store
 from stores.vectors.lance_writer import LanceWriter
 
 OPERATIONS, CUSTOMERS, MANUALS = "operations", "customers", "manuals"
 PARTITIONS = 4
-TOWNS = (
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+TOWNS = _words(
     "Antwerp Athens Barcelona Basel Belfast Bergen Berlin Bilbao Bordeaux Bremen Bristol Budapest Cologne Copenhagen "
     "Cork Dresden Dublin Edinburgh Florence Frankfurt Funchal Gdansk Geneva Genoa Ghent Glasgow Graz Hamburg Helsinki "
     "Innsbruck Krakow Leipzig Lille Lisbon Ljubljana London Luxembourg Lyon Madrid Malaga Manchester Marseille Milan "
     "Munich Naples Nice Oslo Palermo Paris Porto Prague Riga Rome Rotterdam Salzburg Seville Stockholm Stuttgart "
     "Tallinn Toulouse Trieste Turin Valencia Venice Verona Vienna Vilnius Warsaw Zagreb Zurich"
-).split()
+)
 DAYS = 10
 """Each flight number flies on so many days."""
 FARES, RATES = 8, 4
@@ -50,16 +57,17 @@ ROOMS = 40
 SECTIONS = 8
 """Of a document; each is a piece."""
 
-_FIRST = (
+_FARE = _words("Light Basic Classic Flex")
+_FIRST = _words(
     "Amber Arcade Beacon Bella Blue Boulevard Bridge Cedar Central Citadel Coral Crown Crystal Dune Eagle Elm Emerald "
     "Fountain Garden Golden Grand Green Harbour Heron Imperial Island Ivory Laurel Lighthouse Lion Maple Marina "
     "Meridian Mirabel Noble Oak Ocean Olive Orchard Palace Pearl Pine Regent River Rose Royal Saffron Silver Star Swan"
-).split()
-_SECOND = (
+)
+_SECOND = _words(
     "Bay Chambers Chateau Corner Court Cove Cross Domain Estate Field Forum Gate Grove Hall Haven Heights Hill House "
     "Inn Keep Lawn Lodge Manor Mansion Mews Mill Nest Park Passage Pavilion Place Plaza Point Quarter Quay Residence "
     "Rest Retreat Row Spa Square Suites Terrace Tower Towers View Villa Walk Wharf Yard"
-).split()
+)
 _FIRST_DAY = date(2026, 11, 1)
 _BEGIN = 1_793_500_000_000  # 2026-11-01
 _APPEND = 5_000
@@ -111,27 +119,27 @@ format = "headrace"
 [[tables.live]]
 name = "flights"
 table = "flights"
-index = ["number", "destination"]
+index = ["id", "number", "destination"]
 
 [[tables.live]]
 name = "seats"
 table = "seats"
-index = ["flight"]
+index = ["id", "flight"]
 
 [[tables.live]]
 name = "fares"
 table = "fares"
-index = ["flight"]
+index = ["id", "flight"]
 
 [[tables.live]]
 name = "rooms"
 table = "rooms"
-index = ["hotel", "town"]
+index = ["id", "hotel", "town"]
 
 [[tables.live]]
 name = "rates"
 table = "rates"
-index = ["room"]
+index = ["id", "room"]
 
 [profiles]
 region = "PT"
@@ -160,6 +168,7 @@ sums = ["price"]
 
 [serving]
 requests_per_minute = 1000000
+token_minutes = 240
 
 [[serving.entities]]
 name = "flight"
@@ -265,16 +274,17 @@ def operations(sizes: Sizes, seed: int) -> Iterator[LogRecord]:
         yield event("flights", flight, row, next(position))
         yield event("seats", flight, {"flight": flight, "left": chance.randrange(180)}, next(position))
         for fare in range(FARES):
-            row = {"flight": flight, "fare": f"{'Light Basic Classic Flex'.split()[fare % 4]} {1 + fare // 4}"}
-            row["price"] = round(chance.uniform(30, 500), 2)
-            yield event("fares", flight * FARES + fare, row, next(position))
+            told = {"flight": flight, "fare": f"{_FARE[fare % 4]} {1 + fare // 4}"}
+            price = round(chance.uniform(30, 500), 2)
+            yield event("fares", flight * FARES + fare, {**told, "price": price}, next(position))
     for room in range(sizes.hotels * ROOMS):
         hotel = room // ROOMS
         row = {"hotel": hotel_of(hotel), "town": TOWNS[hotel % len(TOWNS)], "name": f"Room {100 + room % ROOMS}"}
         yield event("rooms", room, {**row, "beds": 1 + room % 3, "outlook": "garden"}, next(position))
         for rate in range(RATES):
-            row = {"room": room, "price": round(chance.uniform(60, 400), 2), "nights": 1 + rate}
-            yield event("rates", room * RATES + rate, row, next(position))
+            price = round(chance.uniform(60, 400), 2)
+            told = {"room": room, "price": price, "nights": 1 + rate}
+            yield event("rates", room * RATES + rate, told, next(position))
 
 
 def customers(sizes: Sizes, seed: int) -> Iterator[LogRecord]:
@@ -438,10 +448,10 @@ class Company:
         """Wait until maintenance has indexed all vectors, where they are enough for an index."""
         folder = self.data / "vectors"
         store = read_store(folder)
+        assert store is not None
         table = connect(folder).open_table(store.table)
-        enough = 20_000
         deadline = time.monotonic() + _INDEX_SECONDS
-        while self.sizes.chunks > enough:
+        while self.sizes.chunks > VectorSettings().index_above:
             table.checkout_latest()
             found = [index for index in table.list_indices() if index.columns == ["vector"]]
             if found and not found[0].num_unindexed_rows:

@@ -18,6 +18,7 @@ from serving.commands import (
     lake,
     letters,
     log,
+    mcp,
     profile,
     run,
     sentiment,
@@ -68,6 +69,7 @@ kpis.register(app)
 lake.register(app)
 export.register(app)
 keys.register(app)
+mcp.register(app)
 sentiment.register(app)
 serve.register(app)
 up.register(app)

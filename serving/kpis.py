@@ -144,7 +144,7 @@ class Kpis:
         return [*lines, *found.values()]
 
     def windows_of(self, name: str) -> list[str]:
-        """Return the kinds of window that the settings give a KPI, the shortest first; none of one that is not there."""
+        """Return the kinds of window that the settings give a KPI, the shortest first; none if there is no such KPI."""
         kpi = self._settings.get(name)
         return [] if kpi is None else self._windows(kpi)
 

@@ -28,6 +28,7 @@ from serving.context.assemble import Assembler
 from serving.context.document import context_json
 from serving.context.request import ContextRequest
 from serving.context.rows import RowFinder
+from serving.context.turns import check_said, persons_named
 from serving.errors import ForbiddenError, NotFoundError, UnknownCallerError
 from serving.freshness import Demand
 from serving.knowledge import Knowledge
@@ -44,6 +45,7 @@ from stores.contexts.base import ContextStore, Holder, KeptContext
 from stores.contexts.sqlite import SqliteContexts
 from stores.dead_letters import DeadLetters
 from stores.erasures import ErasedPeople
+from stores.lake.turns import read_turns
 from stores.log.choose import open_log
 from stores.rows.base import Condition
 from stores.settings import Settings
@@ -51,6 +53,7 @@ from stores.settings import Settings
 _MOST_ROWS = 1000
 _MOST_CHUNKS = 100
 _LONGEST_ID = 512
+_SHOWN = 100
 _DAY = 86_400_000
 
 
@@ -503,8 +506,15 @@ class Service:
             detail = "this conversation has been erased"
             raise ForbiddenError(detail, "begin another one")
         holder = self.contexts.holder(conversation)
-        if holder is not None and not self._is(holder, caller):
+        if holder is None:
+            self._check_said(caller, conversation)
+        elif not self._is(holder, caller):
             raise _foreign_conversation()
+
+    def _check_said(self, caller: Caller, conversation: str) -> None:
+        """Check that a conversation that is nobody's yet is not, by what came of it over the log, somebody else's."""
+        said = read_turns(self.settings.conversations_path, conversation)
+        check_said(said, caller, lambda text: persons_named(self._profiles, text, caller.realm))
 
     def _claim(self, caller: Caller, conversation: str) -> None:
         mine = Holder(caller.realm, caller.person, caller.key)
@@ -532,10 +542,12 @@ class Service:
         return self._tables.condition(name, text)
 
     def _check_column(self, name: str, column: str, hidden: Sequence[str]) -> None:
-        if column in hidden:
-            detail = f"the live table {name!r} has no column {column!r}"
-            raise RejectedError(detail, "GET /tables lists its columns")
-        self._tables.check_column(name, column)
+        known = [one.column for one in self._tables.schema(name)]
+        shown = [one for one in known if one not in hidden]
+        # In the same words for what is hidden and for what is not there, and no hint names what is hidden.
+        if column in hidden or (known and column not in shown):
+            detail = f"the live table {name!r} has no column {column[:_SHOWN]!r}"
+            raise RejectedError(detail, f"there are: {', '.join(shown) or 'none'}")
 
     def _own_rows(
         self, caller: Caller, name: str, where: Sequence[Condition], order: str, *, descending: bool, limit: int

@@ -5,10 +5,12 @@ A KPI that is grouped by person or conversation, and the alerts on it, are for w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from events.clock import to_iso
+from serving.brief import Brief
 from serving.errors import ForbiddenError
 from serving.kpis import Kpis, Line, Series, alert_json
 from stores.kpi_settings import KpiSettings, window_of
@@ -19,18 +21,23 @@ PERSONAL = frozenset({"person", "conversation"})
 _LAST = 30
 _MOST = 1440
 _ALERTS = 200
+_SECONDS = 1.0
 
 
 class ShownKpis:
-    """Reads KPIs and alerts for programs."""
+    """Reads KPIs and alerts for programs. Threads may share it; a dashboard more costs nothing more."""
 
     def __init__(self, settings: Settings) -> None:
         self._kpis = Kpis.of(settings)
+        self._brief = Brief[list[dict[str, Any]]](_SECONDS, time.monotonic)
         self._settings = {kpi.name: kpi for kpi in settings.feedback.all_kpis()}
 
     def overview(self, window: str, last: int | None) -> list[dict[str, Any]]:
         """Return each KPI over its last windows; `value` is None where there is none yet."""
-        return [self._line(line) for line in self._kpis.overview(window, min(last or _LAST, _MOST))]
+        last = min(last or _LAST, _MOST)
+        return self._brief.get(
+            ("overview", window, last), lambda: [self._line(line) for line in self._kpis.overview(window, last)]
+        )
 
     def series(
         self, name: str, window: str, by: Sequence[str], where: Mapping[str, str], last: int | None
@@ -54,8 +61,13 @@ class ShownKpis:
 
     def alerts(self, limit: int | None) -> list[dict[str, Any]]:
         """Return alerts, those that happened last first."""
-        found = self._kpis.reader.alerts(limit=min(limit or _ALERTS, 1000))
-        return [alert_json(stored) for stored in found if not PERSONAL & set(stored.alert.group)]
+        most = min(limit or _ALERTS, 1000)
+
+        def read() -> list[dict[str, Any]]:
+            found = self._kpis.reader.alerts(limit=most)
+            return [alert_json(stored) for stored in found if not PERSONAL & set(stored.alert.group)]
+
+        return self._brief.get(("alerts", most), read)
 
     def _line(self, line: Line) -> dict[str, Any]:
         series = line.series

@@ -15,6 +15,7 @@ from stores.settings import Settings, load
 if TYPE_CHECKING:
     from serving.access.caller import Caller
 
+Audience = Annotated[list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")]
 PERSON_TOKEN = "HEADRACE_PERSON_TOKEN"  # noqa: S105  # the variable's name
 """Variable with the token of the person that asks: arguments can be seen by every user of the machine."""
 
@@ -30,17 +31,15 @@ def mcp(
         str, typer.Option(metavar="PERSON", help="Who asks: id, number, TYPE:VALUE or a record; default: nobody.")
     ] = "",
     realm: Annotated[str, typer.Option(help="The realm of the person; default: any.")] = "",
-    audience: Annotated[list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")] = [
-        "public"
-    ],  # noqa: B006  # Typer copies it
+    audience: Audience = ["public"],  # noqa: B006  # Typer copies it
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Take no feedback, and neither keep contexts nor tell the log of them.")
     ] = False,
 ) -> None:
     """Serve the Model Context Protocol on standard input and output, for a program that starts this command.
 
-    Its tools: get_context, search_knowledge, get_profile, query_table, give_feedback. A running `headrace serve` has the
-    same for others at /mcp. With a token in HEADRACE_PERSON_TOKEN, of `headrace token`, it asks for that token's person.
+    Its tools: get_context, search_knowledge, get_profile, query_table, give_feedback. A running headrace serve has
+    the same for others at /mcp. With a token in HEADRACE_PERSON_TOKEN, of headrace token, it asks for that person.
 
     Example, in the settings of such a program:
     {"command": "headrace", "args": ["mcp", "--email", "anna@example.org"], "cwd": "/where/headrace.toml/is"}

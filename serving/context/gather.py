@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from events.errors import HeadraceError, StoreError
+from events.errors import StoreError
 from events.profiles import Profile
 from serving.access.caller import Caller
 from serving.context import chunks
@@ -21,9 +21,8 @@ from serving.context.lags import StoreLag
 from serving.context.persons import tell
 from serving.context.request import ContextRequest
 from serving.context.rows import RowFinder
-from serving.context.turns import LAKE, Conversation, given, known, told
+from serving.context.turns import LAKE, Conversation, given, known, persons_named, told
 from serving.freshness import StaleError
-from serving.lookups import anything
 from serving.profiles import Profiles
 from stores.contexts.base import ContextStore
 from stores.lake.turns import SaidTurns, read_turns
@@ -150,20 +149,14 @@ class Gathering:
 
         :raises StoreError: When that cannot be told at present.
         """
-        reader, of = self._cuts.readers.profiles, self._settings.profiles
+        reader = self._cuts.readers.profiles
         if PROFILES in self._cuts.unread:
             detail = "whose a conversation is cannot be told: the profiles cannot be read"
             raise StoreError(detail, "ask again")
         if reader is None:
             return frozenset()
         profiles = Profiles(self._settings, reader, self._from.log, lambda: self._cuts.now)
-        try:
-            leads = profiles.look_up(anything(text, of, self.caller.realm))
-        except StoreError:
-            raise
-        except HeadraceError:  # it names nobody
-            return frozenset()
-        return frozenset(person for lead in leads for person in lead.persons)
+        return persons_named(profiles, text, self.caller.realm)
 
     def _tried(self, flow: str, read: Callable[[], T], otherwise: T) -> T:
         try:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from events.errors import RejectedError
+from events.errors import HeadraceError, RejectedError, StoreError
 from events.feedback import SPEAKING, Turn, stands_over
 from serving.access.caller import Caller
 from serving.context.candidate import Candidate
 from serving.context.lags import HERE
 from serving.context.request import Said
 from serving.errors import ForbiddenError
+from serving.lookups import anything
+from serving.profiles import Profiles
 from stores.contexts.base import ContextStore, Holder
 from stores.lake.turns import SaidTurns
 
@@ -125,17 +127,44 @@ def told(conversation: Conversation, applied_at: int) -> list[Candidate]:
     ]
 
 
+def check_said(lake: SaidTurns | None, caller: Caller, persons_of: PersonsOf) -> None:
+    """Check that what came of a conversation over the log names nobody but the caller's person.
+
+    :raises ForbiddenError: When it names somebody else.
+    """
+    mine = frozenset({caller.person})
+    for person in sorted(_named(lake)):
+        if not caller.person or (person != caller.person and persons_of(person) != mine):
+            raise _foreign()
+
+
+def persons_named(profiles: Profiles | None, text: str, realm: str) -> frozenset[str]:
+    """Return the persons that a text leads to by which an application has named one.
+
+    :raises StoreError: When that cannot be told at present.
+    """
+    if profiles is None:
+        return frozenset()
+    try:
+        leads = profiles.look_up(anything(text, profiles.settings.profiles, realm))
+    except StoreError:
+        raise
+    except HeadraceError:  # it names nobody
+        return frozenset()
+    return frozenset(person for lead in leads for person in lead.persons)
+
+
 def _of_lake(lake: SaidTurns | None, caller: Caller, persons_of: PersonsOf) -> Sequence[Turn]:
     """Return the turns that came over the log if they are the caller's.
 
     :raises ForbiddenError: When they are somebody else's.
     """
-    named = {turn.person for turn in lake.turns if turn.person} if lake is not None else set[str]()
-    mine = frozenset({caller.person})
-    for person in sorted(named):
-        if not caller.person or (person != caller.person and persons_of(person) != mine):
-            raise _foreign()
-    return lake.turns if lake is not None and named else ()
+    check_said(lake, caller, persons_of)
+    return lake.turns if lake is not None and _named(lake) else ()
+
+
+def _named(lake: SaidTurns | None) -> set[str]:
+    return {turn.person for turn in lake.turns if turn.person} if lake is not None else set()
 
 
 def _is(holder: Holder, caller: Caller, persons_of: PersonsOf) -> bool:

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from events.errors import HeadraceError
 from serving.access.caller import Caller
-from serving.errors import ForbiddenError, TooManyError
+from serving.errors import ForbiddenError, TooManyError, UnknownCallerError
 from serving.http.asking import Desk
 from serving.http.errors import BusyError, refusal, response
 from serving.http.limits import read
@@ -106,8 +106,10 @@ class McpApp:
 
 def _caller(asked: Asked) -> Caller:
     """Return who was let in with the request; the protocol hands it on with the message."""
-    request: Request = asked.request
-    caller: Caller = request.scope[_CALLER]
+    if not isinstance(asked.request, Request):
+        detail = "it is not said who asks"
+        raise UnknownCallerError(detail, "ask over HTTP, with a key")
+    caller: Caller = asked.request.scope[_CALLER]
     return caller
 
 

@@ -89,7 +89,7 @@ class TableArguments(Arguments):
         description="Conditions that must all hold, each a text COLUMN OPERATOR VALUE with = != < <= > >= or ~ "
         "(contains), without quotes around the value: ['destination=Lisbon', 'price<200'].",
     )
-    order: str | None = Field(None, max_length=_LONGEST_ID, description="Column to sort by.")
+    order: str | None = Field(None, max_length=_LONGEST_ID, description="Name of the column to sort by.")
     descending: bool = Field(False, description="Sort from the greatest to the least.")
     limit: int = Field(20, ge=1, le=200, description="How many rows at most.")
 
@@ -97,7 +97,7 @@ class TableArguments(Arguments):
 class FeedbackArguments(Arguments):
     """Of `give_feedback`."""
 
-    conversation: str = Field(min_length=1, max_length=_LONGEST_ID, description="Id of the conversation.")
+    conversation: str = Field(min_length=1, max_length=_LONGEST_ID, description="Id of the conversation that is meant.")
     turn: Conversation | None = Field(
         None, description="Id of the answer that is meant; default: the conversation as a whole."
     )

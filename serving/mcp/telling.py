@@ -50,7 +50,8 @@ def passages(items: Sequence[Mapping[str, Any]]) -> str:
     if not items:
         return "No document says anything of this. Say so rather than guess."
     return "\n\n".join(
-        f"[{number}] {_heading(item)} ({item['source']}/{item['uri']}, changed {span(item['age_ms'])} ago)\n{item['text']}"
+        f"[{number}] {_heading(item)} ({item['source']}/{item['uri']}, changed {span(item['age_ms'])} ago)\n"
+        f"{item['text']}"
         for number, item in enumerate(items, 1)
     )
 

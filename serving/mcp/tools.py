@@ -48,8 +48,8 @@ Call it to look something up in rules, terms, descriptions or instructions when 
 Example: {"question": "What does it cost to cancel a Classic ticket?", "k": 3}
 
 Returns the passages with title, place and age: `as_of` and `age_ms` are of the document's last change."""
-_PROFILE = """The user that this connection is for: names, contact details, memberships, and open bookings or cases, merged
-from the company's systems, each value with the system that it is from and its age.
+_PROFILE = """The user that this connection is for: names, contact details, memberships, and open bookings or cases,
+merged from the company's systems, each value with the system that it is from and its age.
 
 Call it when you need details of the user that `get_context` did not bring. It takes no arguments: {}. It never tells
 of anybody else, and is refused where nobody has signed in."""

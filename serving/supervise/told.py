@@ -5,7 +5,8 @@ Whoever has left does not stop the work: what cannot be shown is dropped.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -53,7 +54,7 @@ class Told:
         if not self.is_terminal:
             self._print(Text(text))
             return
-        with suppress(OSError):
+        with _whoever_listens():
             if self._live is None:
                 self._live = Live(
                     console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -64,11 +65,21 @@ class Told:
     def close(self) -> None:
         """Leave the terminal as it was found."""
         if self._live is not None:
-            with suppress(OSError):
+            with _whoever_listens():
                 self._live.update(Text(""), refresh=True)
                 self._live.stop()
 
     def _print(self, text: Text) -> None:
-        with suppress(OSError):
+        with _whoever_listens():
             # Never broken: an address is to be clicked on, and a line to be searched for.
             self._console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def _whoever_listens() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        pass
+    except SystemExit:
+        pass  # so the console answers a broken pipe; it is quiet from then on

@@ -97,51 +97,14 @@ class Former(msgspec.Struct, frozen=True, gc=False):
     deleted: bool = False
 
 
-class Version(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of the change by which a row became what it then was.
-
-    :arg state: What the row was after it.
-    :arg gaps: As of a row: columns that this change did not bring.
-    :arg event_time: When it happened (ms since epoch); None where that is not known: a snapshot says what is there, not
-        since when.
-    :arg was: Columns that are different after it, as they were before. Of a delete, the whole row before. None where
-        nothing is known of what was before.
-    :arg lacked: Columns that are there after it, and were not before.
-    """
-
-    standing: Standing
-    state: int
-    gaps: Gaps = {}
-    event_time: int | None = None
-    was: Row | None = None
-    lacked: tuple[str, ...] = ()
-
-
-class Step(msgspec.Struct, frozen=True, gc=False):
-    """What a row becomes, by one or more changes that are all newer than what is stored of it.
-
-    :arg versions: One for each of these changes, oldest first; the last one is the row's own.
-    """
-
-    row: StoredRow
-    versions: tuple[Version, ...]
-
-
 class Kept(msgspec.Struct, frozen=True, gc=False):
-    """A row with all that is kept of its changes.
+    """A row with what is kept of its changes.
 
-    :arg versions: Oldest first; the last one is the row's own. Of the first one it does not matter what was before.
-    :arg number: How many changes the row has had since its history began. Where there are as many versions before the
-        row's own, nothing has been forgotten: what is older than all of them can be put before them.
+    :arg history: As `stores/rows/former.py` writes it; empty: nothing is kept.
     """
 
     row: StoredRow
-    versions: tuple[Version, ...]
-    number: int
-
-
-FORMER_VERSIONS = 8
-"""Versions kept of a row, beside its own."""
+    history: str = ""
 
 
 class LiveTable(msgspec.Struct, frozen=True):
@@ -202,7 +165,7 @@ class RowWriter(ABC):
 
     @abstractmethod
     def drop_rows(self, table: str, ids: Sequence[RowId]) -> int:
-        """Remove rows in any state without a trace, their former versions with them; return how many there were."""
+        """Remove rows in any state without a trace, their histories with them; return how many there were."""
 
     @abstractmethod
     def restate(self, table: str, old: int, state: int, begin: int, end: int) -> int:
@@ -215,37 +178,22 @@ class RowWriter(ABC):
     def forget(self, table: str, images_before: int, rows_before: int) -> None:
         """Of deleted rows, drop the image if `as_of` is before `images_before`, the row if before `rows_before`.
 
-        With a row go its former versions; with an image alone they stay.
-        """
-
-    @abstractmethod
-    def keep_former(self, table: str, *, on: bool) -> None:
-        """Begin to keep what rows of `table` were before their changes, or drop all of that and keep nothing.
-
-        While it is kept, rows are changed by `supersede`; `put` is for what is no new change of the row.
-        """
-
-    @abstractmethod
-    def supersede(self, table: str, steps: Sequence[Step]) -> None:
-        """Do as `put`, and keep the last `FORMER_VERSIONS` versions of each row beside its own.
-
-        Only for a table of which former versions are kept. Rows are distinct within one call.
+        With a row goes its history; with an image alone it stays.
         """
 
     @abstractmethod
     def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
-        """Return the rows that are there, with their versions; none where former versions are not kept."""
+        """Do as `fetch`, with the rows' histories."""
 
     @abstractmethod
-    def rewrite(self, table: str, kept: Sequence[Kept]) -> None:
-        """Write the versions of rows that are there, over those that were; their rows stay as they are."""
+    def put_kept(self, table: str, kept: Sequence[Kept]) -> None:
+        """Do as `put`, and write the rows' histories over those that were; `put` itself leaves them alone."""
 
     @abstractmethod
     def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
-        """Look at rows with former versions; drop those of rows whose `as_of` is before `before`.
+        """Look at `limit` rows, in whatever order; drop the history of those whose `as_of` is before `before`.
 
-        :arg after: What the last call returned; empty to begin with the first rows.
-        :arg limit: How many versions are looked at, at least of one row.
+        :arg after: What the last call returned; empty to begin with the first row.
         :returns: From where to go on; empty when all have been looked at.
         """
 

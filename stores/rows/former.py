@@ -1,11 +1,14 @@
-"""What rows were before: kept as what each change changed, told as a function of the set of a row's events.
+"""What rows were before: kept as what each change has changed, told as a function of the set of a row's events.
 
-Versions are ordered as their changes are, whatever order they came in; what comes late is put between its neighbours,
-and the version after it is compared with it. The last `FORMER_VERSIONS` and the row's own are kept: what is older than
-these, or came before something that has been forgotten, changes nothing. What is told:
+A row's history is text, newest change first: its own, and as many before as are kept. They stand in
+the order of their positions, whatever order they came in: a late one is put between its neighbours, and the version
+after it is compared with it. What is older than all that is kept changes nothing, unless nothing has been forgotten.
+
+What is told:
 
 - A change tells the columns whose values before and after it are both known and differ. One that says nothing of a
   column has not changed it. Null and not there are the same.
+- A text of more than `MOST_OF_A_VALUE` characters is not kept, and not told: prompts have no room for it.
 - A delete tells the whole row before, a new beginning after a delete nothing but that. Of several deletes in a row the
   first one counts. A delete that is held back has not happened as long as it is; one that was discarded never has.
 - A snapshot's read tells what was there, not since when: values that only a read has ended are not told.
@@ -19,66 +22,131 @@ A time-to-live changes none of this: it says how a row is shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from events.changes import Change, Position, Row, Standing, supersedes
-from stores.rows.base import FORMER_VERSIONS, HELD, LIVE, Former, Kept, RowId, Step, StoredRow, Version
+from stores.rows.base import HELD, LIVE, Former, Gaps, Kept, RowId, StoredRow
 from stores.rows.join import Emptied, fill, join, standing_of
+from stores.rows.sqlite_image import finite, real
+
+MOST_CHANGES, MOST_CHARACTERS, MOST_OF_A_VALUE = 8, 600, 100
+"""Changes kept of a row, characters of them together (the one that goes beyond that is the last), and of a text."""
 
 
-class Succession:
-    """The versions that one batch makes of rows, before they are stored."""
+class Version(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+    """The change by which a row became what it then was.
 
-    def __init__(self) -> None:
-        self._versions: dict[RowId, list[Version]] = {}
+    :arg event_time: When it happened (ms since epoch); None where that is not known.
+    :arg was: Columns that are different after it, as they were before. Of a delete, the whole row before. None where
+        nothing is known of what was before.
+    :arg lacked: Columns that are there after it, and were not before.
+    :arg omitted: Columns that had a text before it that is too long to be kept.
+    :arg gaps: Columns that it did not bring, as of a row.
+    :arg is_first: Whether there was no row before.
+    :arg place: Stream, partition and offset, where there is no position.
 
-    def add(self, old: StoredRow | None, new: StoredRow, change: Change) -> None:
-        """Take note that `change` has made `new` of `old`."""
-        id_ = new.source, new.key
-        versions = self._versions.get(id_)
-        if old is not None and change.position and change.position == old.standing.position:
-            if versions:
-                versions[-1] = msgspec.structs.replace(versions[-1], standing=new.standing, gaps=new.gaps)
-            return
-        if old is None:
-            version = Version(new.standing, new.state, new.gaps, time_of(change))
-        else:
-            was, lacked = difference(old, new)
-            version = Version(new.standing, new.state, new.gaps, time_of(change), was, lacked)
-        if versions is None:
-            self._versions[id_] = [version]
-        else:
-            versions.append(version)
+    As text it comes behind the row's state after it, which may change when deletes are held back.
+    """
 
-    def steps(self, rows: Mapping[RowId, StoredRow]) -> tuple[list[Step], list[StoredRow]]:
-        """Return, of rows that have changed, those that have new versions with these, and the others."""
-        versions = self._versions
-        steps = [Step(row, tuple(versions[id_])) for id_, row in rows.items() if id_ in versions]
-        return steps, [row for id_, row in rows.items() if id_ not in versions]
+    position: Position
+    event_time: int | None
+    was: Row | None = None
+    lacked: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
+    gaps: Gaps = {}
+    is_first: bool = False
+    place: tuple[str, int, int] | None = None
 
-
-def time_of(change: Change) -> int | None:
-    """Return when a change happened, None if it is only known to have happened by then."""
-    return None if change.op == "read" else change.event_time
+    @property
+    def standing(self) -> Standing:
+        """Where the change stands among those of its row; where it has a position, that says it all."""
+        return Standing(self.position, *(self.place or ("", 0, 0)))
 
 
-def difference(old: StoredRow, new: StoredRow) -> tuple[Row, tuple[str, ...]]:
-    """Return what has changed, as it was before, and which columns were not there before."""
-    before, after = image_of(old), image_of(new)
+def extended(history: str, old: StoredRow | None, new: StoredRow, change: Change) -> str:
+    """Return the history of `new`, which `change` has made of `old`, whose history is given."""
+    if old is None:
+        return _written(new, _version(new, change, None, is_first=True))
+    if change.position and change.position == old.standing.position:
+        return history
+    own = _written(new, _version(new, change, old))
+    if not history:
+        history = _written(old, Version(old.standing.position, None, gaps=old.gaps, place=_place(old.standing)))
+    elif history[0] != _STATES[old.state]:
+        history = _STATES[old.state] + history[1:]
+    return _joined([own, *history.split("\n")])
+
+
+_STATES = "012"
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode = msgspec.json.Decoder(Version, float_hook=real).decode
+
+
+def _joined(lines: list[str]) -> str:
+    """Return as much of a history as is kept, newest change first, and the version before all of these.
+
+    More changes in between make it longer, never shorter: so what is kept follows from the set of all changes.
+    """
+    # JSON has no line breaks of its own.
+    text = "\n".join(lines)
+    if len(text) <= MOST_CHARACTERS and len(lines) <= MOST_CHANGES:
+        return text
+    length = 0
+    for count, line in enumerate(lines[:MOST_CHANGES], 1):
+        length += len(line)
+        if length > MOST_CHARACTERS:
+            return "\n".join(lines[:count])
+    return "\n".join(lines[: MOST_CHANGES + 1])
+
+
+def _written(row: StoredRow, version: Version) -> str:
+    text = _encode(version).decode()
+    if "NaN" in text or "Infinity" in text:
+        text = _encode(msgspec.structs.replace(version, was=finite(version.was))).decode()
+    return _STATES[row.state] + text
+
+
+def _version(row: StoredRow, change: Change, before: StoredRow | None, *, is_first: bool = False) -> Version:
+    # A snapshot says what is there, not since when.
+    time = None if change.op == "read" else change.event_time
+    return Version(row.standing.position, time, *_difference(before, row), row.gaps, is_first, _place(row.standing))
+
+
+def _place(standing: Standing) -> tuple[str, int, int] | None:
+    return None if standing.position else (standing.stream, standing.partition, standing.offset)
+
+
+_ABSENT, _OMITTED = object(), object()
+
+
+def _difference(old: StoredRow | None, new: StoredRow) -> tuple[Row | None, tuple[str, ...], tuple[str, ...]]:
+    """Return `was`, `lacked` and `omitted` of the change that has made `new` of `old`; None: of what is not known."""
+    if old is None:
+        return None, (), ()
+    before, after, lacked = image_of(old), image_of(new), tuple[str, ...]()
     if old.state != LIVE or new.state != LIVE:
         # Whoever goes back sees which of the two was gone, and so without columns.
-        return before, ()
-    get = after.get
-    was = {
-        column: value
-        for column, value in before.items()
-        if (now := get(column, _ABSENT)) != value or (type(now) is not type(value) and not _same(now, value))
-    }
-    if len(after) == len(before) and all(column in after for column in was):
-        return was, ()
-    return was, tuple(column for column in after if column not in before)
+        was = before
+    else:
+        get = after.get
+        was = {
+            column: value
+            for column, value in before.items()
+            if (now := get(column, _ABSENT)) != value or (type(now) is not type(value) and not _same(now, value))
+        }
+        if before.keys() != after.keys():
+            lacked = tuple(column for column in after if column not in before)
+    omitted = tuple(column for column, value in was.items() if value is _OMITTED or _is_long(value))
+    if omitted:
+        was = {column: value for column, value in was.items() if column not in omitted}
+    return was, lacked, omitted
+
+
+def _is_long(value: Any) -> bool:
+    return type(value) is str and len(value) > MOST_OF_A_VALUE
 
 
 def image_of(row: StoredRow) -> Row:
@@ -86,68 +154,62 @@ def image_of(row: StoredRow) -> Row:
     return row.image if row.state == LIVE and row.image is not None else {}
 
 
-def rebuilt(kept: Kept) -> list[StoredRow]:
-    """Return what a row was after each of its versions, the row itself last. Of a deleted one the image is None."""
-    rows: list[StoredRow] = []
-    row = kept.row
-    image = image_of(row)
-    for place in range(len(kept.versions) - 1, -1, -1):
-        version = kept.versions[place]
-        if place < len(kept.versions) - 1:
-            after = kept.versions[place + 1]
-            if after.was is None:
-                break
-            image = _before(image, version, after)
+def rebuilt(kept: Kept) -> list[tuple[StoredRow, Version]]:
+    """Return what a row was after each of its changes, and these, oldest first. What was deleted has no image."""
+    lines = kept.history.split("\n") if kept.history else []
+    states = [int(line[0]) for line in lines]
+    versions = [_decode(line[1:]) for line in lines]
+    row, image = kept.row, image_of(kept.row)
+    found: list[tuple[StoredRow, Version]] = []
+    for place, version in enumerate(versions):
+        if place:
+            image = _before(image, states[place], versions[place - 1], row.state)
             row = msgspec.structs.replace(
                 row,
-                image=image if version.state == LIVE else None,
-                state=version.state,
+                image=image if states[place] == LIVE else None,
+                state=states[place],
                 standing=version.standing,
                 gaps=version.gaps,
             )
-        rows.append(row)
-    return rows[::-1]
+        found.append((row, version))
+    return found[::-1]
 
 
-def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> Kept | None:
-    """Return what is kept of a row with a change that came late, or None if that changes nothing.
+def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> Kept:
+    """Return a row and its history with a change that came after a newer one: the same if it changes nothing.
 
-    :arg change: One that the row has no use for by itself, or that fills a gap of it: `join` says so.
     :arg now: When it is taken in (ms since epoch).
     :arg emptied: As for `join`.
     """
     standing = standing_of(change)
     if emptied is not None and not supersedes(standing, emptied.standing):
-        return None
-    rows = rebuilt(kept)
-    versions = list(kept.versions[-len(rows) :])
-    place = next((place for place in range(len(rows), 0, -1) if supersedes(standing, rows[place - 1].standing)), 0)
-    is_known = any(_repeats(change, row.standing) for row in rows[max(place - 1, 0) : place + 1])
-    is_whole = len(versions) == len(kept.versions) == kept.number + 1
-    is_added = not is_known and (place > 0 or (is_whole and len(versions) <= FORMER_VERSIONS))
-    filled = [row if index < place else fill(row, change, now) or row for index, row in enumerate(rows)]
-    if not is_added and filled == rows:
-        return None
-    if is_added:
-        new = join(rows[place - 1] if place else None, change, now, emptied)
-        if new is None:
-            return None  # without positions, what is newer than its neighbour may not be newer than a truncation
-        filled.insert(place, new)
-        versions.insert(place, Version(new.standing, new.state, new.gaps, time_of(change)))
-    befores = [None, *filled]
-    versions = [_anew(*both) for both in zip(versions, filled, befores, strict=False)]
-    return Kept(filled[-1], tuple(versions[-FORMER_VERSIONS - 1 :]), kept.number + is_added)
+        return kept
+    if not kept.history:
+        return msgspec.structs.replace(kept, row=fill(kept.row, change, now) or kept.row)
+    versions = rebuilt(kept)
+    count = len(versions)
+    place = next((at for at in range(count, 0, -1) if supersedes(standing, versions[at - 1][0].standing)), 0)
+    is_known = any(_repeats(change, row.standing) for row, _ in versions[max(place - 1, 0) : place + 1])
+    is_whole = versions[0][1].is_first
+    filled = [(row if at < place else fill(row, change, now) or row, one) for at, (row, one) in enumerate(versions)]
+    if not is_known and (place or is_whole):
+        new = join(filled[place - 1][0] if place else None, change, now, emptied)
+        if new is not None:
+            filled.insert(place, (new, _version(new, change, None, is_first=not place)))
+    elif all(row is before for (row, _), (before, _) in zip(filled, versions, strict=True)):
+        return kept
+    lines = [_anew(*filled[at], filled[at - 1][0] if at else None) for at in range(len(filled))]
+    return Kept(filled[-1][0], _joined(lines[::-1]))
 
 
 def told(kept: Kept, emptied: Emptied | None, since: int) -> list[Former]:
     """Return what a row was until its changes with an event time of `since` or later, newest change first."""
-    rows = rebuilt(kept)
-    versions = kept.versions[-len(rows) :]
+    versions = rebuilt(kept)
     if kept.row.state == HELD:
-        rows, versions = rows[:-1], versions[:-1]
+        versions.pop()
     floor = emptied.standing.position if emptied is not None else ()
     found: list[Former] = []
-    for before, after, version in zip(rows, rows[1:], versions[1:], strict=False):
+    for (before, _), (after, version) in pairwise(versions):
         if emptied is not None and not supersedes(before.standing, emptied.standing):
             continue
         if version.event_time is not None and version.event_time >= since:
@@ -190,26 +252,39 @@ def _told(before: StoredRow, after: StoredRow, time: int, floor: Position) -> Fo
 
 
 def _is_unknown(column: str, row: StoredRow, floor: Position) -> bool:
+    if _is_long(value := image_of(row).get(column)) or value is _OMITTED:
+        return True
     if column not in row.gaps:
         return False
     position = row.gaps[column]
     return position is None or position < floor or row.image is None or column not in row.image
 
 
-def _before(image: Row, version: Version, after: Version) -> Row:
-    """Return the image after `version`, of which the next one, with `image`, is `after`."""
-    if version.state != LIVE:
+def _before(image: Row, state: int, after: Version, state_after: int) -> Row:
+    """Return the image in `state`, of which `after` has made `image`."""
+    if state != LIVE:
         return {}
-    if after.state != LIVE:
-        return after.was or {}
+    if state_after != LIVE:
+        return {**(after.was or {}), **dict.fromkeys(after.omitted, _OMITTED)}
     before = {column: value for column, value in image.items() if column not in after.lacked}
     before.update(after.was or {})
+    before.update(dict.fromkeys(after.omitted, _OMITTED))
     return before
 
 
-def _anew(version: Version, row: StoredRow, before: StoredRow | None) -> Version:
-    was, lacked = (version.was, version.lacked) if before is None else difference(before, row)
-    return Version(row.standing, row.state, row.gaps, version.event_time, was, lacked)
+def _anew(row: StoredRow, version: Version, before: StoredRow | None) -> str:
+    was, lacked, omitted = _difference(before, row)
+    anew = Version(
+        version.position,
+        version.event_time,
+        was,
+        lacked,
+        omitted,
+        row.gaps,
+        version.is_first and before is None,
+        version.place,
+    )
+    return _written(row, anew)
 
 
 def _repeats(change: Change, standing: Standing) -> bool:
@@ -218,11 +293,6 @@ def _repeats(change: Change, standing: Standing) -> bool:
     return (change.stream, change.partition, change.offset) == (standing.stream, standing.partition, standing.offset)
 
 
-_ABSENT = object()
-
-
 def _same(one: Any, other: Any) -> bool:
-    # Python takes True for 1. What is not a number is not even equal to itself.
-    if one == other:
-        return (one is True or one is False) == (other is True or other is False)
-    return bool(one != one and other != other)  # noqa: PLR0124
+    # Python takes True for 1.
+    return bool(one == other) and (one is True or one is False) == (other is True or other is False)

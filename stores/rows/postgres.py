@@ -16,17 +16,17 @@ from psycopg.sql import SQL, Composed, Identifier
 from typing_extensions import LiteralString, override
 
 from events.changes import Standing, pack_position, position_text
-from stores.rows import postgres_former as former
 from stores.rows import postgres_store as store
-from stores.rows.base import GONE, LIVE, Kept, Known, LiveTable, RowId, RowWriter, Step, StoredRow, Tally
+from stores.rows.base import GONE, LIVE, Kept, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
 from stores.rows.postgres_image import (
     COLUMNS,
+    KEPT,
     ROW,
     STANDING,
     from_text,
     gaps_of,
+    kept_row,
     key_of,
-    key_text,
     put_values,
     safe_values,
     standing_of,
@@ -42,7 +42,6 @@ _CLEAR = SQL("DELETE FROM {}").format(Identifier(INCOMING))
 _UPSERT = SQL(
     "INSERT INTO {} ({columns}) SELECT {columns} FROM {incoming} ON CONFLICT (source, key) DO UPDATE SET {set}"
 )
-_SET = SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(column)) for column in COLUMNS[2:])
 # In the words of `events.changes.supersedes`.
 _SUPERSEDED = SQL(
     """source = %(source)s AND state <> %(gone)s AND CASE
@@ -162,10 +161,8 @@ class PostgresRows(RowWriter):
             """DELETE FROM {} WHERE (source, key) IN (SELECT * FROM ROWS FROM
             (json_array_elements_text(%s::json), json_array_elements_text(%s::json)) AS wanted (source, key))"""
         ).format(self._table(table))
-        with self._commit(), told(self._db):
-            if former.is_kept(self._db, self._schema, table):
-                former.drop(self._db, self._schema, table, ids)
-            return self._db.execute(statement, _wanted(ids)).rowcount
+        with told(self._db):
+            return self._db.execute(statement, store.wanted(ids)).rowcount
 
     @override
     def restate(self, table: str, old: int, state: int, begin: int, end: int) -> int:
@@ -185,56 +182,43 @@ class PostgresRows(RowWriter):
     def forget(self, table: str, images_before: int, rows_before: int) -> None:
         if table not in self._shown:
             return
-        rows = SQL("DELETE FROM {} WHERE state = %s AND gone_at < %s RETURNING source, key").format(self._table(table))
+        rows = SQL("DELETE FROM {} WHERE state = %s AND gone_at < %s").format(self._table(table))
         images = SQL("UPDATE {} SET image = NULL WHERE state = %s AND gone_at < %s AND image IS NOT NULL")
         with self._commit(), told(self._db):
-            ids = [(from_text(source), key_of(key)) for source, key in self._db.execute(rows, (GONE, rows_before))]
-            if ids and former.is_kept(self._db, self._schema, table):
-                former.drop(self._db, self._schema, table, ids)
+            self._db.execute(rows, (GONE, rows_before))
             self._db.execute(images.format(self._table(table)), (GONE, images_before))
 
     @override
-    def keep_former(self, table: str, *, on: bool) -> None:
-        with self._commit(), told(self._db):
-            if on:
-                self._make(table)
-                former.begin(self._db, self._schema, table)
-            else:
-                former.end(self._db, self._schema, table)
+    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
+        return dict(map(kept_row, self._find(table, ids, KEPT)))
 
     @override
-    def supersede(self, table: str, steps: Sequence[Step]) -> None:
-        if not steps:
+    def put_kept(self, table: str, kept: Sequence[Kept]) -> None:
+        if not kept:
             return
 
         def put(values: Callable[[StoredRow], tuple[Any, ...]]) -> None:
-            rows = ((*values(step.row), *former.values(step)) for step in steps)
-            self._copy((*COLUMNS, *former.CHANGE), rows)
-            former.take_in(self._db, self._schema, table, steps)
+            self._upsert(table, ((*values(one.row), one.history or None) for one in kept), "history")
 
         with self._commit(), told(self._db):
+            self._make(table)
             self._put_safely(put)
 
     @override
-    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
-        with told(self._db):
-            if not ids or not former.is_kept(self._db, self._schema, table):
-                return {}
-            return former.read_kept(self._db, self._schema, table, ids)
-
-    @override
-    def rewrite(self, table: str, kept: Sequence[Kept]) -> None:
-        if not kept:
-            return
-        with self._commit(), told(self._db):
-            former.rewrite(self._db, self._schema, table, kept)
-
-    @override
     def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
+        if table not in self._shown:
+            return ""
+        begin = msgspec.json.decode(after, type=tuple[str, str]) if after else ("", "")
+        look = SQL("SELECT source, key FROM {} WHERE (source, key) > (%s, %s) ORDER BY source, key LIMIT %s")
+        clear = SQL(
+            """UPDATE {} SET history = NULL WHERE (source, key) > (%s, %s) AND (source, key) <= (%s, %s)
+            AND history IS NOT NULL AND as_of < %s"""
+        )
         with self._commit(), told(self._db):
-            if not former.is_kept(self._db, self._schema, table):
-                return ""
-            return former.forget(self._db, self._schema, table, before=before, after=after, limit=limit)
+            looked_at = self._db.execute(look.format(self._table(table)), (*begin, limit)).fetchall()
+            if looked_at:
+                self._db.execute(clear.format(self._table(table)), (*begin, *looked_at[-1], before))
+        return msgspec.json.encode(looked_at[-1]).decode() if len(looked_at) == limit else ""
 
     @override
     def tally(self, table: str, window: int) -> Tally:
@@ -308,29 +292,23 @@ class PostgresRows(RowWriter):
             store.make_table(self._db, self._schema, table)
             self._shown[table] = None
 
-    def _upsert(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        self._copy(COLUMNS, rows)
-        columns, incoming = SQL(", ").join(map(Identifier, COLUMNS)), Identifier(INCOMING)
-        self._db.execute(_UPSERT.format(self._table(table), columns=columns, incoming=incoming, set=_SET))
-
-    def _copy(self, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    def _upsert(self, table: str, rows: Iterable[tuple[Any, ...]], *more: str) -> None:
         if self._copied:
             self._db.execute(_CLEAR)
         self._copied = True
-        statement = _COPY.format(Identifier(INCOMING), SQL(", ").join(map(Identifier, columns)))
-        with self._db.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
+        columns, incoming = SQL(", ").join(map(Identifier, (*COLUMNS, *more))), Identifier(INCOMING)
+        update = SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in (*COLUMNS[2:], *more))
+        with self._db.cursor() as cursor:
+            with cursor.copy(_COPY.format(incoming, columns)) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            cursor.execute(_UPSERT.format(self._table(table), columns=columns, incoming=incoming, set=update))
 
     def _find(self, table: str, ids: Sequence[RowId], columns: LiteralString) -> list[tuple[Any, ...]]:
         if table not in self._shown or not ids:
             return []
-        query = SQL(
-            """SELECT {} FROM ROWS FROM (json_array_elements_text(%s::json), json_array_elements_text(%s::json))
-            AS wanted (source, key) JOIN {} USING (source, key)"""
-        ).format(SQL(columns), self._table(table))
         with told(self._db):
-            return self._db.execute(query, _wanted(ids)).fetchall()
+            return store.find_rows(self._db, self._schema, table, ids, columns)
 
     def _number(self, query: Composed, values: Sequence[Any] | Mapping[str, Any]) -> int:
         row = self._db.execute(query, values).fetchone()
@@ -338,10 +316,3 @@ class PostgresRows(RowWriter):
 
     def _table(self, name: str) -> Identifier:
         return Identifier(self._schema, row_table(name))
-
-
-def _wanted(ids: Sequence[RowId]) -> tuple[str, str]:
-    """Return the sources and the keys of rows, each as a JSON array."""
-    sources = msgspec.json.encode([to_text(source) for source, _ in ids]).decode()
-    keys = msgspec.json.encode([key_text(key) for _, key in ids]).decode()
-    return sources, keys

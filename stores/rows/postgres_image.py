@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from events.changes import Row, Standing, pack_position, position_text, unpack_position
-from stores.rows.base import LIVE, Gaps, StoredRow
+from stores.rows.base import LIVE, Gaps, Kept, RowId, StoredRow
 
 COLUMNS = (
     "source", "key", "ident", "state", "image", "position", "place", "stream", "partition", "offset", "as_of",
@@ -27,6 +27,8 @@ STANDING = 'source, key, state, position, stream, partition, "offset", as_of'
 """What `standing_of` reads."""
 ROW = STANDING + ", image::text, applied_at, initiator, transaction, gaps"
 """What `stored_row` reads."""
+KEPT = ROW + ", history"
+"""What `kept_row` reads."""
 
 _NUL, _SOH = "\x01\ufdd0", "\x01\ufdd1"
 _ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u000([01])")
@@ -130,6 +132,12 @@ def stored_row(row: Sequence[Any]) -> StoredRow:
         transaction=from_text(row[11]),
         gaps=gaps_of(row[12]),
     )
+
+
+def kept_row(row: Sequence[Any]) -> tuple[RowId, Kept]:
+    """Make a row with its history of what a query for `KEPT` has returned."""
+    stored = stored_row(row)
+    return stored.id, Kept(stored, row[-1] or "")
 
 
 def standing_of(row: Sequence[Any]) -> Standing:

@@ -19,14 +19,13 @@ from events.errors import RejectedError
 from events.log import Applied
 from stores.rows.base import APPLIED, HELD, LIVE, Former, RowId, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
 from stores.rows.former import told_of
-from stores.rows.postgres_former import read_kept
-from stores.rows.postgres_image import stored_row
+from stores.rows.postgres_image import KEPT, kept_row, stored_row
 from stores.rows.postgres_schema import row_table
 from stores.rows.postgres_select import select_query
 from stores.rows.postgres_session import Session, reason_of
 from stores.rows.postgres_snapshot import BEGIN, PostgresCut, PostgresSnapshots
 from stores.rows.postgres_statement import SURROUNDINGS, check_plan, checked_statement, surroundings
-from stores.rows.postgres_store import live_tables, read_facts
+from stores.rows.postgres_store import find_rows, has_history, live_tables, read_facts
 from stores.rows.postgres_values import distinct
 from stores.rows.table import EMPTIED
 
@@ -80,8 +79,10 @@ class PostgresRowReader(RowReader):
     @override
     def former(self, table: str, ids: Sequence[RowId], since: int) -> dict[RowId, list[Former]]:
         def run(db: Session) -> dict[RowId, list[Former]]:
-            kept = read_kept(db, self._schema, table, ids)
-            return told_of(kept, table, read_facts(db, self._schema, EMPTIED), since)
+            if not has_history(db, self._schema, table):
+                return {}
+            kept = map(kept_row, find_rows(db, self._schema, table, ids, KEPT))
+            return told_of(dict(kept), table, read_facts(db, self._schema, EMPTIED), since)
 
         return self._read(run, {}) if ids else {}
 

@@ -19,8 +19,8 @@ from stores.rows.base import HELD, LIVE, LiveTable
 from stores.rows.postgres_image import to_text
 
 VERSION, OLDEST = 2, 1
-"""Of the layout; the oldest that the writer makes this one. 2: rows may have former versions, which a program that
-knows nothing of them would leave behind."""
+"""Of the layout; the oldest that the writer makes this one. 2: rows have histories, which a program that knows
+nothing of them would not go on with."""
 STORE, TABLES, FACTS, INCOMING = "headrace_store", "headrace_tables", "headrace_facts", "headrace_incoming"
 OURS = "_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"
 BY_COLUMN = "row_by_"
@@ -32,7 +32,7 @@ _BODY = """(
     source text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, ident jsonb, state smallint NOT NULL,
     image jsonb, position bytea NOT NULL, place text NOT NULL, stream text NOT NULL, partition bigint NOT NULL,
     "offset" bigint NOT NULL, as_of bigint NOT NULL, applied_at bigint NOT NULL, initiator text NOT NULL,
-    transaction text NOT NULL, gaps text, gone_at bigint"""
+    transaction text NOT NULL, gaps text, gone_at bigint, history text"""
 
 SHARED_TABLES = (
     """CREATE TABLE {schema}.headrace_store (identity text NOT NULL, version integer NOT NULL)""",
@@ -59,8 +59,9 @@ class Layout(NamedTuple):
 
 ROWS = Layout("live tables", VERSION, SHARED_TABLES, OLDEST)
 
-_CHANGE = ", changed_at bigint, was text, lacked text, changes integer"
-INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}{_CHANGE}) ON COMMIT DELETE ROWS"
+INCOMING_TABLE = f"CREATE TEMPORARY TABLE {INCOMING} {_BODY}) ON COMMIT DELETE ROWS"
+ADD_HISTORY: LiteralString = "ALTER TABLE {table} ADD COLUMN history text"
+"""Brings a table of rows from layout 1 to 2."""
 # `ident` is the key as a row, for when nothing else may be shown; `place` is `position` for people. `gone_at` is
 # `as_of` of rows that are not live, and null of others: an index on it stays as it is while live rows change, so that
 # PostgreSQL can put their new versions beside the old ones without touching any index.
@@ -71,11 +72,6 @@ GONE_INDEX = "CREATE INDEX ON {table} (gone_at) WHERE gone_at IS NOT NULL"
 def row_table(name: str) -> str:
     """Return the name of the table of live table `name`."""
     return fitting(f"row_{name}")
-
-
-def former_table(name: str) -> str:
-    """Return the name of the table of former versions of live table `name`."""
-    return fitting(f"row_{name} former")
 
 
 def fitting(name: str) -> str:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.sql import SQL, Identifier
+from typing_extensions import LiteralString
 
 from events.errors import StoreError
 from stores.rows import postgres_schema as lies
-from stores.rows.base import LiveTable
-from stores.rows.postgres_image import from_text, to_text
+from stores.rows.base import LiveTable, RowId
+from stores.rows.postgres_image import from_text, key_text, to_text
 from stores.rows.postgres_session import Session
 
 
@@ -68,6 +72,8 @@ def identity(session: Session, schema: str, layout: lies.Layout = lies.ROWS) -> 
     store = Identifier(schema, lies.STORE)
     row = session.execute(SQL("SELECT identity, version FROM {}").format(store)).fetchone()
     if row is not None and layout.oldest is not None and layout.oldest <= row[1] < layout.version:
+        for name in live_tables(session, schema):
+            session.execute(SQL(lies.ADD_HISTORY).format(table=Identifier(schema, lies.row_table(name))))
         session.execute(SQL("UPDATE {} SET version = %s").format(store), (layout.version,))
     elif row is None or row[1] != layout.version:
         detail = f"the schema {schema!r} holds other things than {layout.name}, or was made by another version"
@@ -121,3 +127,28 @@ def read_facts(session: Session, schema: str, kind: str) -> dict[str, bytes]:
     """Return the facts of a kind by name, in the order of their names."""
     query = SQL("SELECT name, value FROM {} WHERE kind = %s ORDER BY name").format(Identifier(schema, lies.FACTS))
     return {from_text(name): bytes(value) for name, value in session.execute(query, (to_text(kind),))}
+
+
+def find_rows(
+    session: Session, schema: str, table: str, ids: Sequence[RowId], columns: LiteralString
+) -> list[tuple[Any, ...]]:
+    """Return columns of the rows that are there, of a live table that is there."""
+    query = SQL(
+        """SELECT {} FROM ROWS FROM (json_array_elements_text(%s::json), json_array_elements_text(%s::json))
+        AS wanted (source, key) JOIN {} USING (source, key)"""
+    ).format(SQL(columns), Identifier(schema, lies.row_table(table)))
+    return session.execute(query, wanted(ids)).fetchall()
+
+
+def wanted(ids: Sequence[RowId]) -> tuple[str, str]:
+    """Return the sources and the keys of rows, each as a JSON array."""
+    sources = msgspec.json.encode([to_text(source) for source, _ in ids]).decode()
+    keys = msgspec.json.encode([key_text(key) for _, key in ids]).decode()
+    return sources, keys
+
+
+def has_history(session: Session, schema: str, table: str) -> bool:
+    """Tell whether the rows of a live table can have histories: not where no writer has come since layout 1."""
+    query = """SELECT EXISTS (SELECT FROM information_schema.columns
+        WHERE table_schema = %s AND table_name = %s AND column_name = 'history')"""
+    return session.execute(query, (schema, lies.row_table(table))).fetchone() == (True,)

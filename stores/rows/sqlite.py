@@ -18,11 +18,10 @@ from typing_extensions import override
 from events.changes import Standing, pack_position, position_text
 from events.clock import Clock
 from stores.lock import WriterLock
-from stores.rows import sqlite_former as former
 from stores.rows import sqlite_schema as schema
-from stores.rows.base import GONE, HELD, LIVE, Kept, Known, LiveTable, RowId, RowWriter, Step, StoredRow, Tally
+from stores.rows.base import GONE, HELD, LIVE, Kept, Known, LiveTable, RowId, RowWriter, StoredRow, Tally
 from stores.rows.sqlite_file import WriteAheadLog, explained, open_for_writing
-from stores.rows.sqlite_row import KNOWN, known_row, stored_row, values
+from stores.rows.sqlite_row import KEPT, KNOWN, kept_row, known_row, stored_row, values
 
 _ROW = ", ".join(schema.COLUMNS)
 
@@ -142,38 +141,29 @@ class SqliteRows(RowWriter):
             self._db.execute(images, (images_before,))
 
     @override
-    def keep_former(self, table: str, *, on: bool) -> None:
-        with self._commit():
-            if on:
-                self._make(table)
-                former.begin(self._db, table)
-            else:
-                former.end(self._db, table)
+    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
+        return dict(map(kept_row, self._find(table, ids, KEPT)))
 
     @override
-    def supersede(self, table: str, steps: Sequence[Step]) -> None:
-        if not steps:
+    def put_kept(self, table: str, kept: Sequence[Kept]) -> None:
+        if not kept:
             return
         with self._commit():
-            former.supersede(self._db, table, steps)
-            self._notice(table, max(step.row.as_of for step in steps))
-
-    @override
-    def kept(self, table: str, ids: Sequence[RowId]) -> dict[RowId, Kept]:
-        with explained(self._path):
-            return former.read_kept(self._db, table, ids) if ids and former.is_kept(self._db, table) else {}
-
-    @override
-    def rewrite(self, table: str, kept: Sequence[Kept]) -> None:
-        with self._commit():
-            former.rewrite(self._db, table, kept)
+            self._make(table)
+            rows = ((*values(one.row), one.history or None) for one in kept)
+            self._db.executemany(schema.put(table, "history"), rows)
+            self._notice(table, max(one.row.as_of for one in kept))
 
     @override
     def forget_former(self, table: str, before: int, after: str, limit: int) -> str:
+        if table not in self._tables:
+            return ""
+        look, clear = schema.look_through(table)
+        begin = int(after or 0)
         with self._commit():
-            if not former.is_kept(self._db, table):
-                return ""
-            return former.forget(self._db, table, before=before, after=after, limit=limit)
+            [(last, count)] = self._db.execute(look, (begin, limit))
+            self._db.execute(clear, (begin, last, before))
+        return str(last) if count == limit else ""
 
     @override
     def tally(self, table: str, window: int) -> Tally:
@@ -227,17 +217,8 @@ class SqliteRows(RowWriter):
     def _find(self, table: str, ids: Sequence[RowId], columns: Sequence[str]) -> list[tuple[Any, ...]]:
         if table not in self._tables or not ids:
             return []
-        keys: dict[str, list[str]] = {}
-        for source, key in ids:
-            keys.setdefault(source, []).append(key)
-        query = schema.find(table, columns)
         with explained(self._path):
-            # Looking all keys up in one statement costs a third of looking up each.
-            return [
-                row
-                for source, wanted in keys.items()
-                for row in self._db.execute(query, (source, msgspec.json.encode(wanted).decode()))
-            ]
+            return list(find_rows(self._db, table, ids, columns))
 
     def _make(self, table: str) -> None:
         if table not in self._tables:
@@ -289,3 +270,16 @@ class SqliteRows(RowWriter):
 def facts(db: sqlite3.Connection, kind: str) -> dict[str, bytes]:
     """Return the facts of a kind by name, in the order of their names."""
     return dict(db.execute("SELECT name, value FROM headrace_facts WHERE kind = ? ORDER BY name", (kind,)).fetchall())
+
+
+def find_rows(
+    db: sqlite3.Connection, table: str, ids: Sequence[RowId], columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Return columns of the rows that are there, of a live table that is there."""
+    keys: dict[str, list[str]] = {}
+    for source, key in ids:
+        keys.setdefault(source, []).append(key)
+    query = schema.find(table, columns)
+    for source, wanted in keys.items():
+        # Looking all keys up in one statement costs a third of looking up each.
+        yield from db.execute(query, (source, msgspec.json.encode(wanted).decode()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from events.errors import StoreError
-from stores.rows.sqlite_schema import ROWS, Layout
+from stores.rows.sqlite_schema import ROWS, Layout, add_history
 
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 8192
@@ -61,7 +61,7 @@ def open_for_writing(
             if not made:
                 _make(db, layout, identity(), made_at)
             elif _pragma(db, "user_version") != layout.version:
-                db.execute(f"PRAGMA user_version = {layout.version}")
+                _bring_up(db, layout)
         except BaseException:
             db.close()
             raise
@@ -90,6 +90,14 @@ def _make(db: sqlite3.Connection, layout: Layout, identity: str, made_at: int) -
         db.execute(statement)
     db.execute("INSERT INTO headrace_store VALUES (?, ?)", (identity, made_at))
     db.execute(f"PRAGMA application_id = {layout.application}")
+    db.execute(f"PRAGMA user_version = {layout.version}")
+    db.execute("COMMIT")
+
+
+def _bring_up(db: sqlite3.Connection, layout: Layout) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    for (name,) in db.execute("SELECT name FROM headrace_tables").fetchall():
+        db.execute(add_history(name))
     db.execute(f"PRAGMA user_version = {layout.version}")
     db.execute("COMMIT")
 

@@ -19,10 +19,9 @@ from events.log import Applied
 from stores.rows import sqlite_schema as schema
 from stores.rows.base import APPLIED, Former, RowId, RowQuery, RowReader, SqlAnswer, StoredRow, applied_of
 from stores.rows.former import told_of
-from stores.rows.sqlite import facts
+from stores.rows.sqlite import facts, find_rows
 from stores.rows.sqlite_file import check, explained, open_for_reading
-from stores.rows.sqlite_former import is_kept, read_kept
-from stores.rows.sqlite_row import stored_row
+from stores.rows.sqlite_row import KEPT, kept_row, stored_row
 from stores.rows.sqlite_select import select
 from stores.rows.sqlite_snapshot import SqliteCut, SqliteSnapshots
 from stores.rows.sqlite_statement import answer
@@ -72,7 +71,10 @@ class SqliteRowReader(RowReader):
     @override
     def former(self, table: str, ids: Sequence[RowId], since: int) -> dict[RowId, list[Former]]:
         def run(db: sqlite3.Connection) -> dict[RowId, list[Former]]:
-            return told_of(read_kept(db, table, ids), table, facts(db, EMPTIED), since) if is_kept(db, table) else {}
+            if not has_history(db, table):
+                return {}
+            kept = map(kept_row, find_rows(db, table, ids, KEPT))
+            return told_of(dict(kept), table, facts(db, EMPTIED), since)
 
         return self._read(run, {}) if ids else {}
 
@@ -132,6 +134,12 @@ class SqliteRowReader(RowReader):
 def has_table(db: sqlite3.Connection, name: str) -> bool:
     """Tell whether there is a live table of that name (yet)."""
     return db.execute("SELECT 1 FROM headrace_tables WHERE name = ?", (name,)).fetchone() is not None
+
+
+def has_history(db: sqlite3.Connection, table: str) -> bool:
+    """Tell whether the rows of a live table can have histories: not where no writer has come since layout 1."""
+    query = "SELECT 1 FROM pragma_table_info(?) WHERE name = 'history'"
+    return db.execute(query, (schema.ROW_PREFIX + table,)).fetchone() is not None
 
 
 def _tables(db: sqlite3.Connection) -> dict[str, int | None]:

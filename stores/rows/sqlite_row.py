@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from events.changes import Standing, pack_position, position_text, unpack_position
-from stores.rows.base import Gaps, Known, RowId, StoredRow
+from stores.rows.base import Gaps, Kept, Known, RowId, StoredRow
 from stores.rows.sqlite_image import from_text, to_text
-from stores.rows.sqlite_schema import STANDING_COLUMNS
+from stores.rows.sqlite_schema import COLUMNS, STANDING_COLUMNS
 
 KNOWN = (*STANDING_COLUMNS, "gaps", "image IS NOT NULL")
 """What is read of a row where its image is not needed."""
+KEPT = (*COLUMNS, "history")
+"""What is read of a row where it matters what it was."""
 
 _gaps = msgspec.json.Decoder(Gaps).decode
 _NO_GAPS: Gaps = {}
@@ -55,6 +57,12 @@ def known_row(row: tuple[Any, ...]) -> tuple[RowId, Known]:
     key, source, state, position, stream, partition, offset, as_of, gaps, imaged = row
     standing = Standing(unpack_position(position), stream, partition, offset)
     return (source, key), Known(state, standing, as_of, bool(imaged), _NO_GAPS if gaps is None else _gaps(gaps))
+
+
+def kept_row(row: tuple[Any, ...]) -> tuple[RowId, Kept]:
+    """Read a row of the columns KEPT."""
+    stored = stored_row(row[:-1])
+    return stored.id, Kept(stored, row[-1] or "")
 
 
 def values(row: StoredRow) -> tuple[Any, ...]:

@@ -15,8 +15,8 @@ from stores.rows.sqlite_image import json_path, member
 
 APPLICATION = 0x48524F57
 VERSION, OLDEST = 2, 1
-"""Of the layout; the oldest that is still read. 2: rows may have former versions, which a program that knows nothing of
-them would leave behind."""
+"""Of the layout; the oldest that is still read. 2: rows have histories, which a program that knows nothing of them
+would not go on with."""
 ROW_PREFIX = "row_"
 OURS = "_source", "_key", "_position", "_as_of", "_applied_at", "_initiator", "_unknown_since"
 _VIEW_COLUMNS = 1900
@@ -55,14 +55,15 @@ ROWS = Layout("row store", APPLICATION, VERSION, STORE_TABLES, oldest=OLDEST)
 
 STANDING_COLUMNS = ("key", "source", "state", "position", "stream", "partition", "offset", "as_of")
 COLUMNS = (*STANDING_COLUMNS, "gaps", "place", "applied_at", "initiator", "transaction_id", "image")
-"""Of a row's table. `place` is `position` for people. The image is last, so that the rest is read without it."""
+"""Of a row's table. `place` is `position` for people. The image is last, so that the rest is read without it.
+Behind it there is `history`, where it is kept what rows were."""
 
 # A row has an id of its own: images within the tree of the keys were written three times slower.
 _ROW_TABLE = """CREATE TABLE IF NOT EXISTS {table} (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, state INTEGER NOT NULL, position BLOB NOT NULL,
     stream TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, as_of INTEGER NOT NULL, gaps TEXT,
     place TEXT NOT NULL, applied_at INTEGER NOT NULL, initiator TEXT NOT NULL, transaction_id TEXT NOT NULL,
-    image TEXT, UNIQUE (source, key)) STRICT"""
+    image TEXT, history TEXT, UNIQUE (source, key)) STRICT"""
 
 # Rows that are not live are looked for by time; live ones, the most by far, are in none of these.
 _IMAGED, _BARE, _HELD = f"state = {GONE} AND image IS NOT NULL", f"state = {GONE} AND image IS NULL", f"state = {HELD}"
@@ -98,13 +99,28 @@ def make_row_table(name: str) -> list[str]:
     ]
 
 
-def put(name: str) -> str:
-    """Return the statement that writes one row, given its COLUMNS."""
-    marks = ", ".join("?" * len(COLUMNS))
-    update = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[2:])
+def add_history(name: str) -> str:
+    """Return the statement that brings the table of live table `name` from layout 1 to 2."""
+    return f"ALTER TABLE {row_table(name)} ADD COLUMN history TEXT"
+
+
+def put(name: str, *more: str) -> str:
+    """Return the statement that writes one row, given its COLUMNS and some more."""
+    columns = (*COLUMNS, *more)
+    marks = ", ".join("?" * len(columns))
+    update = ", ".join(f"{column} = excluded.{column}" for column in columns[2:])
     return (
-        f"INSERT INTO {row_table(name)} ({', '.join(COLUMNS)}) VALUES ({marks})"  # noqa: S608  # our own names
+        f"INSERT INTO {row_table(name)} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own names
         f" ON CONFLICT (source, key) DO UPDATE SET {update}"
+    )
+
+
+def look_through(name: str) -> tuple[str, str]:
+    """Return, for forgetting histories, the query for the rows to look at and the update of those between two."""
+    table = row_table(name)
+    return (
+        f"SELECT max(id), count(*) FROM (SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT ?)",  # noqa: S608
+        f"UPDATE {table} SET history = NULL WHERE id > ? AND id <= ? AND history IS NOT NULL AND as_of < ?",  # noqa: S608
     )
 
 

@@ -12,21 +12,24 @@ import msgspec
 
 from events.changes import Change, Decision, Sighting, Truncation, supersedes
 from events.clock import Clock
-from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowId, RowWriter, StoredRow
+from stores.rows.base import GONE, HELD, LIVE, Known, LiveTable, RowWriter, StoredRow
+from stores.rows.batch import Batch, KeptBatch
 from stores.rows.columns import COLUMNS, Seen, joined, kinds_of, seen_of
-from stores.rows.former import Succession, inserted
 from stores.rows.guard import Guard, Status
 from stores.rows.holds import Hold, Holds
-from stores.rows.join import Emptied, emptied_gaps, join, needs_image, standing_of
+from stores.rows.join import Emptied, emptied_gaps, join, standing_of
 from stores.rows.recent import RecentRows
 from stores.settings import GuardSettings, LiveTableSettings
 
-NEWEST, EMPTIED = "newest", "emptied"
-"""Kinds of facts: the newest event time of a live table; by live table and source, the newest `Emptied`."""
+NEWEST, EMPTIED, FORMER = "newest", "emptied", "former"
+"""Kinds of facts: the newest event time of a live table; by live table and source, the newest `Emptied`; whether it is
+kept what a live table's rows were."""
 
 _HOUR = 3_600_000
 _LOOKED_AT = 2_000
-"""Former versions that are looked at in an epoch for what can be forgotten."""
+"""Rows that are looked at in an epoch for histories that can be forgotten."""
+_NEVER = 2**63 - 1
+"""An event time that never comes."""
 
 _DAY = 86_400_000
 """How far an event may be ahead of the clock before its time is taken for wrong: it ends no slice then, and makes
@@ -71,8 +74,8 @@ class TableIntake:
         self._writer = writer
         self._keeps_former = former_hours > 0
         self._former_millis = round(former_hours * _HOUR)
-        writer.keep_former(live.name, on=self._keeps_former)
-        self._recent = RecentRows(writer, live.name, imaged=self._keeps_former)
+        self._recent = RecentRows(writer, live.name)
+        self._switch_former()
         self._settings = live
         self._clock = clock
         self._seen: Seen | None = seen_of(writer.facts(COLUMNS).get(self.name))
@@ -206,84 +209,51 @@ class TableIntake:
 
     def _join(self, run: Sequence[Change], counts: Counts) -> int:
         """Join changes with their rows; return after how many of them stored rows have to be restated first."""
-        rows = self._known(run)
-        changed: dict[RowId, StoredRow] = {}
-        succession = Succession() if self._keeps_former else None
-        late: list[Change] = []
         now, emptied, guard = self._clock(), self._emptied, self._guard
+        batch = (
+            KeptBatch(self._recent, run, now)
+            if self._keeps_former
+            else Batch(self._recent, self._writer, self.name, run)
+        )
+        rows = batch.rows
         latest, done = now + _DAY, 0
         for change in run:
             done += 1
-            id_ = change.source, change.key
-            old = rows.get(id_)
-            new = join(old, change, now, emptied.get(change.source) if emptied else None)
-            if new is None or (old is not None and new.standing is old.standing):
-                same = old is not None and _came_before(change, old)
-                if succession is not None and old is not None and not same:
-                    late.append(change)
-                elif new is None:
-                    counts.duplicates += same
-                    counts.older += not same
-                else:
+            old = rows.get((change.source, change.key))
+            floor = emptied.get(change.source) if emptied else None
+            new = join(old, change, now, floor)
+            if old is not None and (new is None or new.standing is old.standing):
+                if new is None and _came_before(change, old):
+                    counts.duplicates += 1
+                elif batch.place(old, new, change, floor):
                     counts.changed += 1
                     counts.filled += 1
-                    rows[id_] = changed[id_] = new
+                else:
+                    counts.older += 1
+                continue
+            if new is None:
+                counts.older += 1
                 continue
             counts.changed += 1
             guard.advance(min(change.event_time, latest))
             if new.state == GONE and old is not None and old.state == LIVE and guard.keeps(new.as_of):
                 new = msgspec.structs.replace(new, state=LIVE)
             _recount(guard, old, new)
-            if succession is not None and not isinstance(old, Known):
-                succession.add(old, new, change)
-            rows[id_] = changed[id_] = new
+            batch.take(old, new, change)
             if guard.restored:
                 break
-        if succession is not None:
-            steps, changed_rows = succession.steps(changed)
-            self._recent.supersede(steps)
-            self._recent.put(changed_rows)
-            self._place(late, counts)
-        elif changed:
-            self._recent.put(list(changed.values()))
+        batch.write()
         return done
 
-    def _place(self, late: Sequence[Change], counts: Counts) -> None:
-        """Put changes that came after newer ones of their rows where they belong."""
-        if not late:
-            return
-        stored = self._writer.kept(self.name, list({(change.source, change.key): None for change in late}))
-        kept, now = dict(stored), self._clock()
-        for change in late:
-            id_ = change.source, change.key
-            before = kept[id_]
-            after = inserted(before, change, now, self._emptied.get(change.source))
-            filled = after is not None and after.row != before.row
-            counts.changed += filled
-            counts.filled += filled
-            counts.older += not filled
-            if after is not None:
-                kept[id_] = after
-        changed = [one for id_, one in kept.items() if one is not stored[id_]]
-        self._recent.put([one.row for one in changed if one.row != stored[one.row.id].row])
-        self._writer.rewrite(self.name, changed)
-
-    def _known(self, run: Sequence[Change]) -> dict[RowId, StoredRow | Known]:
-        ids = list({(change.source, change.key): None for change in run})
-        known = self._recent.standings(ids)
-        if not known or self._keeps_former:
-            return known
-        rows = known
-        # Reading and decoding images costs as much as all the rest, and an ordinary update needs none.
-        whole = {
-            id_: None
-            for change in run
-            for id_ in [(change.source, change.key)]
-            if isinstance(row := known.get(id_), Known) and needs_image(change, row)
-        }
-        if whole:
-            rows.update(self._writer.fetch(self.name, list(whole)))
-        return rows
+    def _switch_former(self) -> None:
+        """Forget all histories where none are kept any more: what happens to their rows is not in them."""
+        kept = self._writer.facts(FORMER).get(self.name) == b"true"
+        if kept and not self._keeps_former:
+            after = self._writer.forget_former(self.name, _NEVER, "", _LOOKED_AT)
+            while after:
+                after = self._writer.forget_former(self.name, _NEVER, after, _LOOKED_AT)
+        if kept != self._keeps_former:
+            self._writer.note(FORMER, {self.name: msgspec.json.encode(self._keeps_former)})
 
     def _truncate(self, truncation: Truncation) -> None:
         known = self._emptied.get(truncation.source)

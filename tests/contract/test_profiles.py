@@ -290,7 +290,7 @@ def test_what_is_asked_for_twice_is_answered_once(writer: ProfileWriter) -> None
 def test_holders_are_told_apart_where_identifiers_have_one_number(
     writer: ProfileWriter, reader: ProfileReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("keys", "sqlite_reader", "postgres_reader"):
+    for module in ("sqlite_reader", "postgres_reader", "keys"):
         monkeypatch.setattr(f"stores.profiles.{module}.number_of", lambda *_: 7)
     put = [member(f"r{number}", f"p{number}", f"email:{number % 3}") for number in range(9)]
     elsewhere = member("a", "p", "email:1", realm="brand")

@@ -17,7 +17,7 @@ from unittest import mock
 import msgspec
 from bytewax.testing import run_main
 
-from dataflows import knowledge, lake, profiles, tables
+from dataflows import feedback, knowledge, lake, profiles, tables
 from events.clock import system_clock
 from events.log import LogRecord
 from serving.access.caller import SCOPES, Scope
@@ -33,6 +33,7 @@ from stores.settings import Settings, load
 
 FLOWS: dict[str, Callable[[Settings], Any]] = {
     "profiles": profiles.build, "tables": tables.build, "knowledge": knowledge.build, "lake": lake.build,
+    "feedback": feedback.build,
 }  # fmt: skip
 SETTINGS = """
 data_dir = "FOLDER/data"
@@ -99,6 +100,10 @@ source = "hotel"
 name = "vouchers"
 table = "vouchers"
 
+[feedback]
+windows = ["1d"]
+sentiment = { backend = "none" }
+
 [[feedback.streams]]
 name = "chat"
 format = "headrace"
@@ -115,6 +120,7 @@ application = "here"
 [serving.context]
 budget_tokens = 20000
 chunks = 100
+turns = 100
 
 [[serving.tables]]
 name = "flights"
@@ -193,25 +199,6 @@ class Fact(NamedTuple):
     hidden: bool = False
 
 
-class Who(NamedTuple):
-    """Somebody who asks.
-
-    :arg key: Name of the key.
-    :arg person: Whose token they have; empty: none.
-    :arg labels: By which they are served: the token's, else the key's.
-    """
-
-    name: str
-    key: str
-    labels: frozenset[str]
-    person: str = ""
-    scopes: frozenset[Scope] = frozenset(SCOPES)
-
-    def may_read(self, fact: Fact) -> bool:
-        """Tell whether somebody may read a fact: what is to come out, said once more and in other words."""
-        return not fact.hidden and fact.audience in self.labels and fact.person in {"", self.person}
-
-
 PUBLIC = frozenset({"public"})
 STAFF = frozenset({"public", "staff"})
 PARTNERS = frozenset({"public", "partners"})
@@ -223,7 +210,6 @@ FACTS = {
     "staff page": Fact("narwhal", "staff"),
     "partners page": Fact("dugong", "partners"),
     "flight": Fact("otterdam"),
-    "flights' column": Fact("going_to"),
     "cost": Fact("48317", hidden=True),
     "column of costs": Fact("cost_price", hidden=True),
     "pilot": Fact("heronimus", hidden=True),
@@ -232,14 +218,12 @@ FACTS = {
     "salary": Fact("72391", hidden=True),
     "deal": Fact("kingfisher", "partners"),
     "deals' column": Fact("rebate_for", "partners"),
-    "stays' column": Fact("which_room"),
-    "vouchers' column": Fact("good_for"),
     "poison": Fact("belladonna", hidden=True),
     **{
         f"{person}'s {what}": Fact(text, person=person)
         for person, texts in {
-            "anna": ("annarosa", "anna.rosa@post.example", "zanzibar", "anemone", "sauna", "wombat", "lemming"),
-            "bert": ("bertolt", "bertolt@post.example", "helsinki", "bergamot", "billiard", "badger", "turbot"),
+            "anna": ("annarosa", "a.rosa@post.example", "zanzibar", "anemone", "sauna", "wombat", "lemming"),
+            "bert": ("bertolt", "b.olt@post.example", "helsinki", "bergamot", "billiard", "badger", "turbot"),
         }.items()
         for what, text in zip(("name", "mail", "trip", "room", "voucher", "words", "words in the log"), texts,
                               strict=True)
@@ -252,6 +236,12 @@ NUMBERS = {"anna": 7, "bert": 8}
 def text_of(name: str) -> str:
     """Return a fact's word."""
     return FACTS[name].text
+
+
+def facts_in(text: str) -> frozenset[str]:
+    """Return the names of the facts that stand in a text."""
+    lower = text.lower()
+    return frozenset(name for name, fact in FACTS.items() if fact.text in lower)
 
 
 class Company:
@@ -350,7 +340,7 @@ def fill(company: Company) -> None:
     company.change("ops", "crew", "staffing", {
         "id": 1, "badge": "C-1", "called_name": text_of("crew"), "salary": 72391})
     company.change("ops", "deals", "sales", {"id": 1, "code": "D-1", "rebate_for": text_of("deal")})
-    company.append("ops", '{"belladonna": ', '{"table": "flights", "key": {"id": 1}, "op": "belladonna", "after": {}}')
+    company.append("ops", '{"belladonna": ')
     for name, path in (("page", "bags.md"), ("staff page", "staff/bags.md"), ("partners page", "partners/bags.md")):
         company.write(path, f"# Baggage\n\nThe baggage of a {text_of(name)} travels for free.\n")
     company.run(*FLOWS)

@@ -399,6 +399,7 @@ class Service:
 
     def _context(self, caller: Caller, request: ContextRequest) -> Served:
         self._check_question(request.question)
+        self._check_tables(caller, request.tables or ())
         if request.conversation:
             self._check_mine(caller, request.conversation)
         context = self._assembler.assemble(caller, request)
@@ -473,6 +474,17 @@ class Service:
         if len(question) > most:
             detail = f"the question has {len(question):,} characters"
             raise RejectedError(detail, f"{most:,} are taken; see serving.max_question_chars")
+
+    def _check_tables(self, caller: Caller, names: Sequence[str]) -> None:
+        """Check that the caller may see the live tables that a question is to be answered from.
+
+        :raises RejectedError: When it may not see one, or there is none such: nobody is told which of the two it is.
+        """
+        visible = self._gate.visible(caller)
+        strange = sorted(set(names) - set(visible))
+        if strange:
+            detail = f"there is no live table {strange[0][:_SHOWN]!r} for this caller"
+            raise RejectedError(detail, f"there are: {', '.join(visible) or 'none'}")
 
     def _current(self, caller: Caller) -> Caller:
         """Return the caller with the id that its person has now.

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 
@@ -33,7 +32,7 @@ from stores.rows.join import Emptied, fill, join, standing_of
 from stores.rows.sqlite_image import finite, real
 
 MOST_CHANGES, MOST_CHARACTERS, MOST_OF_A_VALUE = 8, 600, 100
-"""Changes kept of a row, characters of them together (the one that goes beyond that is the last), and of a text."""
+"""Changes kept of a row; characters of all of them, the last of which may go beyond; characters of a text in them."""
 
 
 class Version(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
@@ -77,7 +76,7 @@ def extended(history: str, old: StoredRow | None, new: StoredRow, change: Change
         history = _written(old, Version(old.standing.position, None, gaps=old.gaps, place=_place(old.standing)))
     elif history[0] != _STATES[old.state]:
         history = _STATES[old.state] + history[1:]
-    return _joined([own, *history.split("\n")])
+    return _kept_of(f"{own}\n{history}")
 
 
 _STATES = "012"
@@ -85,21 +84,18 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(Version, float_hook=real).decode
 
 
-def _joined(lines: list[str]) -> str:
-    """Return as much of a history as is kept, newest change first, and the version before all of these.
+def _kept_of(history: str) -> str:
+    """Return as much of a history as is kept: changes, newest first, and the version before all of these.
 
     More changes in between make it longer, never shorter: so what is kept follows from the set of all changes.
     """
     # JSON has no line breaks of its own.
-    text = "\n".join(lines)
-    if len(text) <= MOST_CHARACTERS and len(lines) <= MOST_CHANGES:
-        return text
-    length = 0
-    for count, line in enumerate(lines[:MOST_CHANGES], 1):
-        length += len(line)
-        if length > MOST_CHARACTERS:
-            return "\n".join(lines[:count])
-    return "\n".join(lines[: MOST_CHANGES + 1])
+    end = history.find("\n", MOST_CHARACTERS)
+    if end >= 0:
+        history = history[:end]
+    if history.count("\n") > MOST_CHANGES:
+        return "\n".join(history.split("\n", MOST_CHANGES + 1)[: MOST_CHANGES + 1])
+    return history
 
 
 def _written(row: StoredRow, version: Version) -> str:
@@ -132,21 +128,19 @@ def _difference(old: StoredRow | None, new: StoredRow) -> tuple[Row | None, tupl
         was = before
     else:
         get = after.get
-        was = {
-            column: value
-            for column, value in before.items()
-            if (now := get(column, _ABSENT)) != value or (type(now) is not type(value) and not _same(now, value))
-        }
+        was = {column: value for column, value in before.items() if get(column, _ABSENT) != value}
         if before.keys() != after.keys():
             lacked = tuple(column for column in after if column not in before)
-    omitted = tuple(column for column, value in was.items() if value is _OMITTED or _is_long(value))
+    omitted = tuple(
+        [
+            column
+            for column, value in was.items()
+            if (type(value) is str and len(value) > MOST_OF_A_VALUE) or value is _OMITTED
+        ]
+    )
     if omitted:
         was = {column: value for column, value in was.items() if column not in omitted}
     return was, lacked, omitted
-
-
-def _is_long(value: Any) -> bool:
-    return type(value) is str and len(value) > MOST_OF_A_VALUE
 
 
 def image_of(row: StoredRow) -> Row:
@@ -184,6 +178,8 @@ def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> K
     standing = standing_of(change)
     if emptied is not None and not supersedes(standing, emptied.standing):
         return kept
+    if change.position and _mentions(kept.history, change.position):
+        return kept
     if not kept.history:
         return msgspec.structs.replace(kept, row=fill(kept.row, change, now) or kept.row)
     versions = rebuilt(kept)
@@ -199,7 +195,7 @@ def inserted(kept: Kept, change: Change, now: int, emptied: Emptied | None) -> K
     elif all(row is before for (row, _), (before, _) in zip(filled, versions, strict=True)):
         return kept
     lines = [_anew(*filled[at], filled[at - 1][0] if at else None) for at in range(len(filled))]
-    return Kept(filled[-1][0], _joined(lines[::-1]))
+    return Kept(filled[-1][0], _kept_of("\n".join(lines[::-1])))
 
 
 def told(kept: Kept, emptied: Emptied | None, since: int) -> list[Former]:
@@ -244,15 +240,14 @@ def _told(before: StoredRow, after: StoredRow, time: int, floor: Position) -> Fo
     columns = {
         column: was.get(column)
         for column in {**was, **now}
-        if column not in after.gaps
-        and not _same(was.get(column), now.get(column))
-        and not _is_unknown(column, before, floor)
+        if column not in after.gaps and was.get(column) != now.get(column) and not _is_unknown(column, before, floor)
     }
     return Former(position, time, columns) if columns else None
 
 
 def _is_unknown(column: str, row: StoredRow, floor: Position) -> bool:
-    if _is_long(value := image_of(row).get(column)) or value is _OMITTED:
+    value = image_of(row).get(column)
+    if value is _OMITTED or (isinstance(value, str) and len(value) > MOST_OF_A_VALUE):
         return True
     if column not in row.gaps:
         return False
@@ -287,12 +282,12 @@ def _anew(row: StoredRow, version: Version, before: StoredRow | None) -> str:
     return _written(row, anew)
 
 
+def _mentions(history: str, position: Position) -> bool:
+    begin = f"[{_encode(position).decode()},"
+    return any(history.startswith(state + begin) or f"\n{state}{begin}" in history for state in _STATES)
+
+
 def _repeats(change: Change, standing: Standing) -> bool:
     if change.position:
         return change.position == standing.position
     return (change.stream, change.partition, change.offset) == (standing.stream, standing.partition, standing.offset)
-
-
-def _same(one: Any, other: Any) -> bool:
-    # Python takes True for 1.
-    return bool(one == other) and (one is True or one is False) == (other is True or other is False)

@@ -51,11 +51,29 @@ _TRIES = 3
 _SPARE = 16  # handles that are kept open between calls
 
 
+class _Marks:
+    """The marks of the version that they were last read of: a version never changes, and reading it takes a while."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Store, int, tuple[Applied, ...]] | None = None
+
+    def of(self, store: Store, table: Table) -> list[Applied]:
+        """Return the marks of the version that `table` is at."""
+        known, version = self._known, int(table.version)
+        if known is not None and known[:2] == (store, version):
+            return list(known[2])
+        found = table.search().where(begins("id", MARK_ID)).select(MARK_COLUMNS).to_arrow()
+        marks = sorted(map(to_applied, found.to_pylist()), key=lambda mark: (mark.source, mark.partition))
+        self._known = store, version, tuple(marks)
+        return marks
+
+
 class _Reads(VectorReader):
     """The verbs, over whichever version `_read` gives."""
 
-    def __init__(self, model: Model | None) -> None:
+    def __init__(self, model: Model | None, marks: _Marks) -> None:
         self._model = model
+        self._marks = marks
 
     @abstractmethod
     def _read(self, work: Callable[[Store, Table], T], absent: T) -> T:
@@ -136,12 +154,7 @@ class _Reads(VectorReader):
     @override
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each source."""
-
-        def work(_: Store, table: Table) -> list[Applied]:
-            found = table.search().where(begins("id", MARK_ID)).select(MARK_COLUMNS).to_arrow()
-            return sorted(map(to_applied, found.to_pylist()), key=lambda mark: (mark.source, mark.partition))
-
-        return self._read(work, [])
+        return self._read(lambda store, table: self._marks.of(store, table), [])
 
 
 class LanceReader(_Reads):
@@ -154,7 +167,7 @@ class LanceReader(_Reads):
     """
 
     def __init__(self, path: Path, model: Model | None = None) -> None:
-        super().__init__(model)
+        super().__init__(model, _Marks())
         self._path = path
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
@@ -171,7 +184,7 @@ class LanceReader(_Reads):
             was replaced that maintenance has removed it.
         """
         borrowed = self._newest(lambda store, table: (store, table), None)
-        cut = _Cut(self._path, self._model, borrowed)
+        cut = _Cut(self._path, self._model, self._marks, borrowed)
         try:
             yield cut
         finally:
@@ -233,17 +246,20 @@ class LanceReader(_Reads):
             # Also another connection: what the old one has cached may be of files that are no more.
             self._database = connect(self._path)
             self._idle = []
+            # An older copy in its place counts on from its own version.
+            self._marks = _Marks()
             self._stamp = stamp
 
 
 class _Cut(_Reads):
     """One version, as long as its block lasts.
 
+    :arg marks: Those that have been read of any version.
     :arg held: A handle at that version, and the store that it is of; None where there was no store.
     """
 
-    def __init__(self, path: Path, model: Model | None, held: tuple[Store, Table] | None) -> None:
-        super().__init__(model)
+    def __init__(self, path: Path, model: Model | None, marks: _Marks, held: tuple[Store, Table] | None) -> None:
+        super().__init__(model, marks)
         self._path = path
         self._held = held
         self._closed = False

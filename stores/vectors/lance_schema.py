@@ -39,6 +39,11 @@ STATE_COLUMNS = [
     *("id", "kind", "document", "source", "uri", "title", "language", "audience", "media_type", "metadata"),
     *("fingerprint", "position", "as_of", "applied_at", "manifest", "since"),
 ]
+SHOWN_COLUMNS = [
+    *("id", "kind", "document", "source", "uri", "title"),
+    *("position", "as_of", "applied_at", "manifest", "since"),
+]
+"""What a search tells of a document: each column more is time."""
 MARK_COLUMNS = ["source", "uri", "offset", "event_time", "read_at", "caught_up", "applied_at"]
 
 
@@ -192,6 +197,21 @@ def to_held(row: Row) -> Held:
         media_type=row["media_type"],
         metadata=json.loads(row["metadata"]),
         fingerprint=row["fingerprint"],
+        manifest=tuple(row["manifest"]),
+        since=tuple(row["since"]),
+    )
+
+
+def to_shown(row: Row) -> Held:
+    """Read of a document's row what is told with its chunks (`SHOWN_COLUMNS`)."""
+    return Held(
+        alive=row["kind"] == DOCUMENT,
+        source=row["source"],
+        uri=row["uri"],
+        position=row["position"],
+        as_of=row["as_of"],
+        applied_at=row["applied_at"],
+        title=row["title"],
         manifest=tuple(row["manifest"]),
         since=tuple(row["since"]),
     )

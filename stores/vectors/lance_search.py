@@ -16,13 +16,13 @@ from stores.vectors.lance_schema import (
     CHUNK_COLUMNS,
     DOCUMENT,
     DOCUMENT_ID,
-    STATE_COLUMNS,
+    SHOWN_COLUMNS,
     begins,
     literal,
     rows_by_id,
     shares_one,
-    to_held,
     to_item,
+    to_shown,
 )
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ def _join(table: Table, ranked: Sequence[tuple[str, float]], documents: dict[str
     for start in range(0, len(ranked), k):
         block = ranked[start : start + k]
         names = [DOCUMENT_ID + document for document in {documents[chunk_id] for chunk_id, _ in block}]
-        columns = list(dict.fromkeys([*CHUNK_COLUMNS, *STATE_COLUMNS]))
+        columns = list(dict.fromkeys([*CHUNK_COLUMNS, *SHOWN_COLUMNS]))
         rows = rows_by_id(table, [*(chunk_id for chunk_id, _ in block), *names], columns)
         chunks = {row["id"]: row for row in rows if row["kind"] == CHUNK}
-        holders = {row["document"]: to_held(row) for row in rows if row["kind"] == DOCUMENT}
+        holders = {row["document"]: to_shown(row) for row in rows if row["kind"] == DOCUMENT}
         for chunk_id, score in block:
             held = holders.get(documents[chunk_id])
             if held is not None and chunk_id in held.manifest:

@@ -118,12 +118,6 @@ def test_every_kind_of_request_is_measured_over_http(company: Company) -> None:
     assert embedding(company, "hashing", 5, 1).backend == "hashing"
 
 
-def test_a_response_does_not_wait_for_an_acknowledgement(company: Company) -> None:
-    with Server(company.variables, company.data) as server:
-        millis = ask_all(server.port, server.key, [Ask("GET", "/health")] * 20, 1)
-    assert sorted(millis)[0] < 30
-
-
 def test_rows_of_two_editions_are_torn_and_those_of_one_are_not() -> None:
     right = seen(told(row("flights", 3, 8), row("fares", 3, 8), row("flights", 4, 7)))
     assert (right.torn, right.compared["rows"]) == ([], 1)

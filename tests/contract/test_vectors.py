@@ -540,3 +540,11 @@ def test_a_question_that_a_cut_refuses_leaves_it_as_it_was(place: Place, writer:
         assert texts(cut.search(Query(text="text"))) == ["text"]
     with place.reader(OTHER_MODEL).cut() as cut, pytest.raises(StoreError, match="headrace reindex"):
         cut.search(Query(text="text"))
+
+
+def test_totals_are_those_of_the_documents_that_are_there(writer: VectorWriter, reader: VectorReader) -> None:
+    assert reader.totals() == (0, 0)
+    writer.write([upsert("a.md", "one", "two", "three"), upsert("b.md", "one"), upsert("c.md", "four", "five")])
+    writer.write([upsert("a.md", "two", position=2), delete("c.md", position=3)], [mark()])
+    assert reader.totals() == (2, 2)
+    assert reader.totals() == (len(list(reader.documents())), sum(len(one.chunk_ids) for one in reader.documents()))

@@ -56,7 +56,7 @@ class Attempt(NamedTuple):
     :arg shows: Facts that it shows, each to whoever may read it.
     :arg whose: Refused to all but this person.
     :arg personal: Refused without a person.
-    :arg label: Refused without this label.
+    :arg label: Refused without this label, as `unseen` says.
     :arg key: Refused to all but this key, and for any person.
     :arg kind: How it is refused to everybody else; what it shows is then what the refusal says.
     """
@@ -70,20 +70,23 @@ class Attempt(NamedTuple):
     label: str = ""
     key: str = ""
     kind: str = ""
+    unseen: str = "forbidden"
 
 
 def expected(attempt: Attempt, who: Who) -> tuple[str, frozenset[str]]:
     """Return the kind of the refusal, empty for none, and the facts that are to be seen."""
     needed = SCOPE_OF.get(attempt.verb)
+    if needed is not None and needed not in who.scopes:
+        return "forbidden", frozenset()
     forbidden = (
-        (needed is not None and needed not in who.scopes)
-        or (attempt.whose and attempt.whose != who.person)
+        (attempt.whose and attempt.whose != who.person)
         or (attempt.personal and not who.person)
-        or (attempt.label and attempt.label not in who.labels)
         or (attempt.key and (attempt.key != who.key or who.person))
     )
     if forbidden:
         return "forbidden", frozenset()
+    if attempt.label and attempt.label not in who.labels:
+        return attempt.unseen, frozenset()
     return attempt.kind, frozenset(name for name in attempt.shows if who.may_read(FACTS[name]))
 
 
@@ -124,7 +127,7 @@ ATTEMPTS = (
     Attempt("everybody's part", "context", {"question": QUESTION, "audiences": ["public"]}, _OPEN | _PERSON),
     Attempt("nobody's label", "context", {"question": QUESTION, "audiences": ["public", "owners"]}, label="owners"),
     Attempt("the staff's table", "context", {"question": QUESTION, "tables": ["crew"]},
-            _PAGES | _CREW | _of("name", "trip")),
+            _PAGES | _CREW | _of("name", "trip"), label="staff", unseen="rejected"),
     Attempt("rooms", "context", {"question": QUESTION, "tables": ["stays"]},
             _PAGES | _of("name", "trip", "room")),
     Attempt("with words put into mouths", "context", {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -47,6 +48,8 @@ TOOLS = {
     "feedback": "give_feedback",
 }
 SECONDS = 60.0
+_TLS = ssl.create_default_context()
+"""Made once, as that takes longer than a request; nothing here uses it."""
 ROOT = str(Path(__file__).parents[2])
 
 
@@ -108,7 +111,7 @@ class Http(Door):
 
     @asynccontextmanager
     async def opened(self, who: Pass) -> AsyncIterator[Ask]:
-        async with httpx.AsyncClient(base_url=who.url, headers=who.headers, timeout=SECONDS) as client:
+        async with httpx.AsyncClient(base_url=who.url, headers=who.headers, timeout=SECONDS, verify=_TLS) as client:
 
             async def ask(verb: str, given: Mapping[str, Any]) -> Seen:
                 return seen(await client.send(request_of(client, verb, self._given(verb, given))))
@@ -274,4 +277,130 @@ def served(folder: Path) -> Iterator[tuple[str, str]]:
         process.wait()
 
 
-DOORS: tuple[Door, ...] = (Http(), Events(), McpHttp())
+class PythonClient(Door):
+    """The client that blocks."""
+
+    name = "client"
+
+    @asynccontextmanager
+    async def opened(self, who: Pass) -> AsyncIterator[Ask]:
+        from serving.client.client import Client
+        from serving.client.errors import ClientError
+
+        with Client(who.url, who.key, who.token, timeout=SECONDS) as client:
+
+            async def ask(verb: str, given: Mapping[str, Any]) -> Seen:
+                name, args, named = _called(verb, given)
+                try:
+                    return _given(getattr(client, name)(*args, **named))
+                except ClientError as error:
+                    return Seen(error.kind, f"{error.detail} {error.hint}")
+
+            yield ask
+
+    @override
+    def takes(self, verb: str, given: Mapping[str, Any]) -> bool:
+        return verb in ROUTES.keys() - {"metrics", "openapi"}
+
+
+class AwaitedClient(PythonClient):
+    """The client that is awaited; answers as they are written."""
+
+    name = "client-awaited"
+
+    @asynccontextmanager
+    async def opened(self, who: Pass) -> AsyncIterator[Ask]:
+        from serving.client.client import AsyncClient
+        from serving.client.errors import ClientError
+
+        async with AsyncClient(who.url, who.key, who.token, timeout=SECONDS) as client:
+
+            async def ask(verb: str, given: Mapping[str, Any]) -> Seen:
+                name, args, named = _called(verb, given)
+                try:
+                    if verb == "answer":
+                        return _given([event async for event in client.stream(*args, **named)])
+                    return _given(await getattr(client, name)(*args, **named))
+                except ClientError as error:
+                    return Seen(error.kind, f"{error.detail} {error.hint}")
+
+            yield ask
+
+
+def _given(found: Any) -> Seen:
+    text = found if isinstance(found, bytes) else msgspec.json.encode(found)
+    return Seen("", plain(text.decode()), found)
+
+
+def _called(verb: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Return the client's verb that asks the same, and its arguments."""
+    left = dict(given)
+    firsts = {"context": "question", "answer": "question", "search": "question", "kept": "id", "rows": "name",
+              "kpi": "name", "profile": "person", "token": "person", "feedback": "conversation"}  # fmt: skip
+    first = (left.pop(firsts[verb]),) if verb in firsts else ()
+    if "rating" in left:
+        left["rating"] = (left["rating"]["scale"], left["rating"]["value"])
+    if "history" in left:
+        left["history"] = [(turn["role"], turn["text"]) for turn in left["history"]]
+    if verb == "kpi" and "where" in left:
+        left["where"] = dict(one.split("=", 1) for one in left["where"])
+    return {"me": "profile", "kept": "kept_bytes"}.get(verb, verb), first, left
+
+
+class LangChain(Door):
+    """LangChain's retriever, which is awaited."""
+
+    name = "langchain"
+
+    @asynccontextmanager
+    async def opened(self, who: Pass) -> AsyncIterator[Ask]:
+        from serving.client import AsyncClient, Client
+        from serving.client.errors import ClientError
+        from serving.retrievers.langchain import HeadraceRetriever
+
+        with Client(who.url, who.key, who.token) as client:
+            async with AsyncClient(who.url, who.key, who.token, timeout=SECONDS) as awaited:
+
+                async def ask(verb: str, given: Mapping[str, Any]) -> Seen:
+                    _, (question,), options = _called(verb, given)
+                    retriever = HeadraceRetriever(client=client, async_client=awaited, options=options)
+                    try:
+                        found = await retriever.ainvoke(question)
+                    except ClientError as error:
+                        return Seen(error.kind, f"{error.detail} {error.hint}")
+                    return Seen("", plain(str([(one.page_content, one.metadata) for one in found])))
+
+                yield ask
+
+    @override
+    def takes(self, verb: str, given: Mapping[str, Any]) -> bool:
+        return verb == "context"
+
+
+class LlamaIndex(LangChain):
+    """LlamaIndex's retriever, which blocks."""
+
+    name = "llama-index"
+
+    @asynccontextmanager
+    async def opened(self, who: Pass) -> AsyncIterator[Ask]:
+        from serving.client import Client
+        from serving.client.errors import ClientError
+        from serving.retrievers.llama_index import HeadraceRetriever
+
+        with Client(who.url, who.key, who.token, timeout=SECONDS) as client:
+
+            async def ask(verb: str, given: Mapping[str, Any]) -> Seen:
+                _, (question,), options = _called(verb, given)
+                try:
+                    found = HeadraceRetriever(client, options=options).retrieve(question)
+                except ClientError as error:
+                    return Seen(error.kind, f"{error.detail} {error.hint}")
+                return Seen("", plain(str([(one.node.get_content(), one.node.metadata) for one in found])))
+
+            yield ask
+
+
+APPLICATIONS: tuple[Door, ...] = (Http(), McpHttp())
+DOORS: tuple[Door, ...] = (*APPLICATIONS, Events(), PythonClient(), AwaitedClient(), LangChain(), LlamaIndex())
+"""All of them; the last ones go through the first, and are asked about less."""

@@ -14,8 +14,8 @@ import pytest
 from serving.access.caller import SCOPES, Scope
 from tests.integration.access_attempts import ATTEMPTS, EVERYBODY, Attempt, Who, expected
 from tests.integration.access_company import KEYS, facts_in
-from tests.integration.access_doors import DOORS, ROUTES, TOOLS, Ask, Door
-from tests.integration.access_world import World, running
+from tests.integration.access_doors import APPLICATIONS, DOORS, ROUTES, TOOLS, Ask, Door, McpStdio
+from tests.integration.access_world import ANNA, DESK, World, running
 from tests.serving.mcp.calling import connected
 
 pytestmark = pytest.mark.timeout(180)
@@ -60,13 +60,32 @@ def test_everybody_sees_what_is_theirs_and_nothing_else(world: World, door: Door
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+@pytest.mark.parametrize("door", APPLICATIONS, ids=lambda door: door.name)
 def test_a_key_opens_what_its_one_scope_says(world: World, door: Door, scope: Scope) -> None:
     name = f"only-{scope}"
     if name not in world.company.secrets:
         world.company.key(name, [scope])
     who = Who(name, name, KEYS["app"], "anna", frozenset({scope}))
     assert asyncio.run(differences(world, door, who)) == []
+
+
+@pytest.mark.parametrize("who", [DESK, ANNA], ids=lambda who: who.name)
+def test_a_program_of_the_users_own_sees_what_it_was_started_for(world: World, who: Who) -> None:
+    labels = [] if who.person else [part for label in who.labels for part in ("--audience", label)]
+    door = McpStdio(str(world.company.path), *labels)
+    # It is no application's: what is one's is not to be had by it.
+    local = who._replace(key="command line")
+
+    async def asked() -> list[str]:
+        async with door.opened(world.pass_of(who)) as ask:
+            found = [
+                await difference(world, ask, attempt, local)
+                for attempt in ATTEMPTS
+                if door.takes(attempt.verb, attempt.given)
+            ]
+            return [one for one in found if one]
+
+    assert asyncio.run(asked()) == []
 
 
 def test_no_way_in_is_left_out(world: World) -> None:

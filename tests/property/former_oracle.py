@@ -43,6 +43,6 @@ def _former(before: dict[str, Any] | None, after: dict[str, Any] | None, change:
     was = {
         column: before.get(column)
         for column in {*before, *after} - {*change.unavailable}
-        if before.get(column) is not UNKNOWN and repr(before.get(column)) != repr(after.get(column))
+        if before.get(column) is not UNKNOWN and before.get(column) != after.get(column)
     }
     return Former(change.position, change.event_time, was) if was else None

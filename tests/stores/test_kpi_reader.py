@@ -15,7 +15,7 @@ from operators.feedback.configure import conditions
 from stores.kpi_settings import Where
 from stores.kpis.conditions import predicate
 from stores.kpis.file import open_for_writing
-from stores.kpis.reader import KpiReader
+from stores.kpis.reader import KpiReader, KpiSummary
 from tests.stores.kpi_samples import BEGIN, MINUTE, Store, answer, fact, new, value
 
 
@@ -170,3 +170,11 @@ def test_a_condition_holds_in_sql_of_the_same_facts_as_in_the_operators(
 def test_a_condition_that_cannot_be_understood_is_told(where: Where) -> None:
     with pytest.raises(SettingsError, match=r"feedback\.kpis, mine, where"):
         predicate("answers", where, "feedback.kpis, mine, where")
+
+
+def test_a_summary_tells_what_each_question_by_itself_does(store: Store, tmp_path: Path) -> None:
+    summary, reader = store.reader.summary(), store.reader
+    assert list(summary.applied) == reader.applied()
+    assert summary.counts == reader.counts()
+    assert summary.too_late == sum(count for _, _, count in reader.late())
+    assert KpiReader(tmp_path / "absent.duckdb").summary() == KpiSummary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -216,6 +217,25 @@ def test_an_address_that_cannot_be_listened_to_is_told(host: str, why: str) -> N
     with pytest.raises(HeadraceError, match=why) as found:
         listen(host, 0)
     assert "serving.host" in found.value.hint
+
+
+def test_a_small_response_is_not_held_back_until_the_one_before_is_acknowledged() -> None:
+    async def delays() -> bool:
+        found = asyncio.get_running_loop().create_future()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked = writer.get_extra_info("socket")
+            found.set_result(not asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=listen("127.0.0.1", 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            try:
+                return bool(await found)
+            finally:
+                writer.close()
+
+    assert not asyncio.run(delays())
 
 
 def test_a_port_is_free_again_at_once() -> None:

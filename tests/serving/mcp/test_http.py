@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
-import uvicorn
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
-from serving.http.server import listen
+from tests.serving.client.running import Running
 from tests.serving.http.world import World, fill, settings_of
 from tests.serving.mcp.calling import call, connected, text_of
 from tests.serving.persons_sample import ANNA
@@ -28,37 +25,27 @@ LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
-class Served:
-    """A world that is served on a free port.
-
-    :arg url: Where it speaks the protocol.
-    """
+class Served(Running):
+    """A world that is served, and asked by the protocol's own client."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        listener = listen("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        config = uvicorn.Config(world.app(), http="h11", ws="none", lifespan="on", log_config=None)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]})
-        self._thread.start()
-        deadline = time.monotonic() + 30
-        while not self._server.started:
-            assert time.monotonic() < deadline, "the server has not started"
-            self._thread.join(0.01)
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+        super().__init__(world)
+        self.url += "/mcp"
 
     def ask(self, use: Callable[[Client], Awaitable[T]], person: str = "", key: str = "", mode: str = "auto") -> T:
         """Connect, and use the connection."""
 
-        async def asking() -> T:
+        async def asking() -> T | MCPError:
             async with connected(self.url, key or self.world.key, person, mode) as client:
-                return await use(client)
+                try:
+                    return await use(client)
+                except MCPError as error:  # raised outside, where it does not come in a group
+                    return error
 
-        return asyncio.run(asking())
+        found = asyncio.run(asking())
+        if isinstance(found, MCPError):
+            raise found
+        return found
 
     def call(self, name: str, arguments: dict[str, Any], person: str = "", key: str = "") -> Any:
         return self.ask(lambda client: client.call_tool(name, arguments), person, key)
@@ -77,7 +64,7 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     path: Path = tmp_path_factory.mktemp("mcp")
     fill(settings_of(path))
-    world = World(path, requests_per_minute=100_000, max_body_bytes=4096)
+    world = World(path, requests_per_minute=100_000, max_body_bytes=4096, wait_seconds=0)
     found = Served(world)
     yield found
     found.stop()

@@ -1,0 +1,1 @@
+"""Retrievers for applications that are built with other frameworks, over the Python client."""

@@ -27,7 +27,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks.context_company import SCALES, Company
+from benchmarks.context_company import Company
+from benchmarks.context_data import SCALES
 from benchmarks.context_feast import Feast, ours_in_process
 from benchmarks.context_latency import contexts, embedding, look_ups
 from benchmarks.context_readers import Readings, measure_readers
@@ -118,7 +119,7 @@ def main() -> None:
     options = parse()
     # Whoever ends this process, by `timeout` for one, ends the measured ones with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    console = Console(width=max(Console().width, 110))
+    console = Console(width=max(Console().width, 130))
     home = (options.data or Path(tempfile.mkdtemp(prefix="context-"))).absolute()
     try:
         numbers = run(options, home, console)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.context_company import Company, email_of
+from benchmarks.context_company import Company
+from benchmarks.context_data import email_of
 from benchmarks.context_latency import ASKERS, Measured, percentiles
 from benchmarks.context_server import Ask, Asker, ask_all
 from benchmarks.peers.environment import FOLDER, VARIABLES, python

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from benchmarks.context_company import Company, email_of, questions
+from benchmarks.context_company import Company
+from benchmarks.context_data import email_of, questions
 from benchmarks.context_server import Ask, Asker, Server, ask_all
 from stores.embedders.choose import Backend, choose_embedder
 
@@ -40,12 +41,14 @@ class Measured(msgspec.Struct, frozen=True):
 
     :arg askers: How many asked at once.
     :arg server: The server's own mean time for it (ms); None where it was not asked for.
+    :arg processor: Processor time of the server for each (ms): what to look at on a machine that does other work too.
     """
 
     name: str
     askers: int
     millis: Percentiles
     server: float | None = None
+    processor: float | None = None
 
 
 class Embedding(msgspec.Struct, frozen=True):
@@ -123,10 +126,13 @@ def tokens(asker: Asker, company: Company, seed: int) -> list[str]:
 def _measured(name: str, server: Server, asks: Sequence[Ask], askers: int) -> Measured:
     route = name.split(maxsplit=1)[0].replace("NAME", "{name}")
     before = _times(server).get(route, (0.0, 0.0))
+    worked = server.processor()
     millis = ask_all(server.port, server.key, asks, askers)
+    worked = server.processor() - worked
     after = _times(server).get(route, (0.0, 0.0))
     count = after[1] - before[1]
-    return Measured(name, askers, percentiles(millis), 1_000 * (after[0] - before[0]) / count if count else None)
+    mean = 1_000 * (after[0] - before[0]) / count if count else None
+    return Measured(name, askers, percentiles(millis), mean, 1_000 * worked / len(millis))
 
 
 def _times(server: Server) -> dict[str, tuple[float, float]]:

@@ -20,11 +20,21 @@ _PEERS = (("/profiles/me", "Feast's feature server"), ("the profile, in process"
 def report_latencies(console: Console, found: Sequence[Measured]) -> None:
     """Print the percentiles, and which aims were missed."""
     table = Table(title="From the first byte sent to the last one read", box=SIMPLE_HEAD)
-    for column in ("", "askers", "requests", "p50 ms", "p99 ms", "longest ms", "server's mean ms", "aim"):
-        table.add_column(column, justify="left" if not column else "right")
+    for column in (
+        "",
+        "askers",
+        "requests",
+        "p50 ms",
+        "p99 ms",
+        "longest ms",
+        "server's mean ms",
+        "processor ms",
+        "aim",
+    ):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for one in found:
-        server = "" if one.server is None else f"{one.server:.1f}"
-        table.add_row(one.name, str(one.askers), f"{one.millis.count:,}", *_figures(one.millis), server, _aim(one))
+        own = ("" if value is None else f"{value:.1f}" for value in (one.server, one.processor))
+        table.add_row(one.name, str(one.askers), f"{one.millis.count:,}", *_figures(one.millis), *own, _aim(one))
     console.print(table)
 
 
@@ -50,7 +60,7 @@ def report_readers(console: Console, readings: Readings, seconds: float) -> None
     """Print what the readers met."""
     table = Table(title=f"{len(readings.answers)} readers for {seconds:g} s", box=SIMPLE_HEAD)
     for column in ("", "answers", "a second", "p50 ms", "p99 ms", "longest ms"):
-        table.add_column(column, justify="left" if not column else "right")
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for kind, millis in sorted(readings.millis.items()):
         figures = (f"{np.percentile(millis, percent):.0f}" for percent in (50, 99, 100))
         table.add_row(kind, f"{len(millis):,}", f"{len(millis) / seconds:.1f}", *figures)

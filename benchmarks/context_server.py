@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
+import psutil
 
 from benchmarks.tables_watch import failed
 from events.errors import HeadraceError
@@ -136,6 +137,11 @@ class Server:
     def is_up(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
+
+    def processor(self) -> float:
+        """Return the seconds of processor time that it has used."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
 
     def asker(self) -> Asker:
         """Return a connection with the key."""

@@ -59,17 +59,17 @@ class Pool(Generic[T]):
         :raises StoreError: When none becomes free in time.
         """
         shelf = self._of_this_process()
-        connection = self._take(shelf, place, fresh)
+        connection, era = self._take(shelf, place, fresh)
         try:
             yield connection
         finally:
-            self._give_back(shelf, place, connection)
+            self._give_back(shelf, era, connection)
 
     def clear(self) -> None:
         """Close what is idle, and what is lent as soon as it comes back."""
         shelf = self._of_this_process()
         with shelf.changed:
-            idle, shelf.idle, shelf.place = shelf.idle, [], object()
+            idle = shelf.turn_over(object())
         self._close(idle)
 
     def _of_this_process(self) -> _Shelf[T]:
@@ -79,21 +79,19 @@ class Pool(Generic[T]):
             shelf = self._shelf = _Shelf()
         return shelf
 
-    def _take(self, shelf: _Shelf[T], place: Hashable, fresh: bool) -> T:
-        unfit: list[T] = []
+    def _take(self, shelf: _Shelf[T], place: Hashable, fresh: bool) -> tuple[T, int]:
         with shelf.changed:
-            if fresh or shelf.place != place:
-                unfit, shelf.idle, shelf.place = shelf.idle, [], place
+            unfit = shelf.turn_over(place) if fresh or shelf.place != place else []
             if shelf.lent >= self._most:
                 self._wait(shelf)
             shelf.lent += 1
             # The one that was used last: it remembers most.
-            connection = shelf.idle.pop() if shelf.idle and not fresh else None
+            connection, era = shelf.idle.pop() if shelf.idle else None, shelf.era
         self._close(unfit)
         if connection is not None:
-            return connection
+            return connection, era
         try:
-            return self._make()
+            return self._make(), era
         except BaseException:
             with shelf.changed:
                 shelf.lent -= 1
@@ -105,7 +103,7 @@ class Pool(Generic[T]):
             detail = f"all {self._most} connections to {self._name} have been in use for {self._seconds:g} s"
             raise StoreError(detail, "ask again, and fewer things at once")
 
-    def _give_back(self, shelf: _Shelf[T], place: Hashable, connection: T) -> None:
+    def _give_back(self, shelf: _Shelf[T], era: int, connection: T) -> None:
         fit = False
         try:
             fit = self._rest(connection)
@@ -113,7 +111,7 @@ class Pool(Generic[T]):
             with shelf.changed:
                 shelf.lent -= 1
                 shelf.changed.notify()
-                fit = fit and shelf.place == place and len(shelf.idle) < self._spare
+                fit = fit and shelf.era == era and len(shelf.idle) < self._spare
                 if fit:
                     shelf.idle.append(connection)
             if not fit:
@@ -125,7 +123,7 @@ class Pool(Generic[T]):
 
 
 class _Shelf(Generic[T]):
-    """What one process has: idle connections, all with the same place, and how many are lent."""
+    """What one process has: idle connections, all with the same place and of one era, and how many are lent."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -133,3 +131,10 @@ class _Shelf(Generic[T]):
         self.idle: list[T] = []
         self.lent = 0
         self.place: Hashable = None
+        self.era = 0
+
+    def turn_over(self, place: Hashable) -> list[T]:
+        """Begin an era, with nothing idle; return what was. What is lent is of the former one."""
+        idle, self.idle, self.place = self.idle, [], place
+        self.era += 1
+        return idle

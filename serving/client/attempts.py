@@ -58,10 +58,9 @@ def attempts(call: Call[T], policy: Policy) -> Generator[Step, Came, httpx.Respo
     pause = _FIRST_PAUSE
     while True:
         came = yield Send()
-        error, after, again = _judged(call, came)
-        if error is None:
-            assert isinstance(came, httpx.Response)  # noqa: S101  # what is no error is one
+        if isinstance(came, httpx.Response) and came.status_code == httpx.codes.OK:
             return came
+        error, after, again = _judged(call, came)
         seconds = pause * (1 + policy.jitter()) if after is None else after
         if not again or left == 0 or seconds > policy.longest_pause:
             raise error
@@ -70,11 +69,9 @@ def attempts(call: Call[T], policy: Policy) -> Generator[Step, Came, httpx.Respo
         yield Pause(seconds)
 
 
-def _judged(call: Call[T], came: Came) -> tuple[ClientError | None, float | None, bool]:
+def _judged(call: Call[T], came: Came) -> tuple[ClientError, float | None, bool]:
     """Return the error that came, after how many seconds the server wants to be asked again, and whether to."""
     if isinstance(came, httpx.Response):
-        if came.status_code == httpx.codes.OK:
-            return None, None, False
         after = _seconds(came.headers.get("Retry-After", ""))
         return of_response(came.status_code, came.content, after), after, call.safe and came.status_code in _AGAIN
     again = isinstance(came, httpx.TransportError) and (call.safe or isinstance(came, _NOT_SENT))

@@ -129,7 +129,7 @@ def _difference(old: StoredRow | None, new: StoredRow) -> tuple[Row | None, tupl
     else:
         get = after.get
         was = {column: value for column, value in before.items() if get(column, _ABSENT) != value}
-        if before.keys() != after.keys():
+        if len(before) != len(after) or not all(map(after.__contains__, was)):
             lacked = tuple(column for column in after if column not in before)
     omitted = tuple(
         [

@@ -154,7 +154,12 @@ class _Reads(VectorReader):
     @override
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each source."""
-        return self._read(lambda store, table: self._marks.of(store, table), [])
+
+        def work(store: Store, table: Table) -> list[Applied]:
+            # Only now: to look for the newest version may have led to another store.
+            return self._marks.of(store, table)
+
+        return self._read(work, [])
 
 
 class LanceReader(_Reads):

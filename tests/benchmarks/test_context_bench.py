@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks import context
-from benchmarks.context_company import SCALES, Company, Sizes, customers, documents, operations, questions
+from benchmarks.context_company import Company
+from benchmarks.context_data import SCALES, Sizes, customers, documents, operations, questions
 from benchmarks.context_feast import ours_in_process
 from benchmarks.context_latency import Measured, contexts, embedding, look_ups, percentiles
 from benchmarks.context_pairs import Seen, implausible
@@ -114,6 +115,7 @@ def test_every_kind_of_request_is_measured_over_http(company: Company) -> None:
     assert all(one.millis.count == 8 and 0 < one.millis.p50 <= one.millis.longest for one in measured)
     # What the server takes for a request, whoever asks waits for.
     assert all(one.server is not None and 0 < one.server <= one.millis.longest for one in measured)
+    assert all(one.processor is not None and one.processor >= 0 for one in measured)
     assert ours_in_process(company, 5, 1).millis.count == 5
     assert embedding(company, "hashing", 5, 1).backend == "hashing"
 

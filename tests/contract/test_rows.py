@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from events.changes import Position, Row, Standing, position_text, supersedes
+from events.changes import Change, Position, Row, Standing, position_text, supersedes
 from events.clock import to_iso
 from events.errors import RejectedError, StoreError
 from events.log import Applied
@@ -35,13 +35,13 @@ from stores.rows.base import (
     RowQuery,
     RowReader,
     RowWriter,
-    Step,
     StoredRow,
     Tally,
-    Version,
     applied_fact,
 )
+from stores.rows.former import extended
 from stores.rows.intake import RowIntake
+from stores.rows.join import standing_of
 from tests.contract.row_samples import (
     AS_OF,
     NOW,
@@ -1038,129 +1038,98 @@ def test_a_cut_runs_no_statements(writer: RowWriter, reader: RowReader) -> None:
 # What rows were before
 
 
-def version(at: int, time: int | None = None, was: Row | None = None, *lacked: str, state: int = LIVE) -> Version:
-    return Version(Standing((0, at), "changes", 0, at), state, {}, time, was, lacked)
-
-
-def at_position(at: int, number: int = 1, **columns: Any) -> StoredRow:
-    return row(number, position=(0, at), offset=at, as_of=AS_OF + at, **columns)
-
-
 ID = SOURCE, key_of(1)
 
 
-@pytest.fixture
-def keeping(writer: RowWriter) -> RowWriter:
-    """A writer that keeps what the rows of `t` were, one of them with three versions: a was 1, then 2, and b came."""
-    writer.keep_former("t", on=True)
-    writer.supersede("t", [Step(at_position(1, a=1), (version(1),))])
-    second, third = version(2, 20, {"a": 1}), version(3, 30, {"a": 2}, "b")
-    writer.supersede("t", [Step(at_position(3, a=3, b=1), (second, third))])
-    return writer
+def changed_to(at: int, **columns: Any) -> Change:
+    """Return the event at a position by which the row 1 comes to have these columns."""
+    event = Change(SOURCE, "t", key_of(1), "update", None, {"id": 1, **columns}, AS_OF + at, (0, at))
+    return msgspec.structs.replace(event, stream="changes", offset=at)
+
+
+def kept_of(*changes: Change) -> Kept:
+    """Return the row 1 after these changes, with its history."""
+    kept: Kept | None = None
+    for change in changes:
+        stored = msgspec.structs.replace(
+            row(1, image=change.after), standing=standing_of(change), as_of=change.event_time
+        )
+        kept = Kept(stored, extended("" if kept is None else kept.history, kept and kept.row, stored, change))
+    assert kept is not None
+    return kept
+
+
+KEPT = kept_of(changed_to(1, a=1), changed_to(2, a=2), changed_to(3, a=3, b=1))
+FORMERS = [Former((0, 3), AS_OF + 3, {"a": 2, "b": None}), Former((0, 2), AS_OF + 2, {"a": 1})]
 
 
 def test_what_a_row_was_is_told_newest_change_first_and_no_further_back_than_asked(
-    keeping: RowWriter, reader: RowReader
+    writer: RowWriter, reader: RowReader
 ) -> None:
-    changes = [Former((0, 3), 30, {"a": 2, "b": None}), Former((0, 2), 20, {"a": 1})]
-    assert reader.former("t", [ID, (SOURCE, "{}")], 0) == {ID: changes}
-    assert reader.former("t", [ID], 21) == {ID: changes[:1]}
-    assert reader.former("t", [ID], 31) == {}
+    writer.put_kept("t", [KEPT])
+    assert reader.former("t", [ID, (SOURCE, "{}")], 0) == {ID: FORMERS}
+    assert reader.former("t", [ID], AS_OF + 3) == {ID: FORMERS[:1]}
+    assert reader.former("t", [ID], AS_OF + 4) == {}
+    assert reader.former("t", [], 0) == {}
     with reader.cut() as cut:
-        assert cut.former("t", [ID], 0) == {ID: changes}
+        assert cut.former("t", [ID], 0) == {ID: FORMERS}
 
 
-def test_of_tables_that_keep_nothing_nothing_is_told(writer: RowWriter, reader: RowReader) -> None:
-    assert reader.former("t", [ID], 0) == {}
-    assert reader.values("t", "a", 10) == []
-    writer.put("t", [at_position(1, a=1)])
+def test_of_rows_without_a_history_nothing_is_told(writer: RowWriter, reader: RowReader) -> None:
     assert reader.former("t", [ID], 0) == {}
     assert writer.kept("t", [ID]) == {}
     assert writer.forget_former("t", AS_OF * 2, "", 10) == ""
+    writer.put_kept("t", [])
+    writer.put("t", [KEPT.row])
+    assert reader.former("t", [ID], 0) == {}
+    assert writer.kept("t", [ID]) == {ID: Kept(KEPT.row)}
 
 
-def test_versions_come_back_as_they_were_put(keeping: RowWriter) -> None:
-    (kept,) = keeping.kept("t", [ID, (SOURCE, "{}")]).values()
-    assert kept.row == at_position(3, a=3, b=1)
-    assert kept.versions == (version(1), version(2, 20, {"a": 1}), version(3, 30, {"a": 2}, "b"))
-    assert kept.number == 2
+def test_rows_with_histories_are_stored_as_other_rows_are(writer: RowWriter) -> None:
+    writer.put_kept("t", [KEPT, Kept(row(2, a="\0"))])
+    assert writer.kept("t", [ID, (SOURCE, key_of(2))]) == {ID: KEPT, (SOURCE, key_of(2)): Kept(row(2, a="\0"))}
+    assert writer.fetch("t", [ID]) == {ID: KEPT.row}
+    assert writer.tally("t", 1000).live == 2
+    writer.put("t", [msgspec.structs.replace(KEPT.row, applied_at=5)])
+    assert writer.kept("t", [ID])[ID].history == KEPT.history
 
 
-def test_only_the_last_versions_are_kept(keeping: RowWriter) -> None:
-    for at in range(4, 20):
-        keeping.supersede("t", [Step(at_position(at, a=at), (version(at, at, {"a": at - 1}),))])
-    (kept,) = keeping.kept("t", [ID]).values()
-    assert [one.event_time for one in kept.versions] == list(range(11, 20))
-    many = tuple(version(at, at, {"a": at - 1}) for at in range(20, 40))
-    keeping.supersede("t", [Step(at_position(39, a=39), many)])
-    (kept,) = keeping.kept("t", [ID]).values()
-    assert [one.event_time for one in kept.versions] == list(range(31, 40))
-
-
-def test_versions_can_be_written_anew(keeping: RowWriter) -> None:
-    (kept,) = keeping.kept("t", [ID]).values()
-    more = (*kept.versions[:-1], version(4, 25, {"a": 7}), version(3, 30, {"a": 8}))
-    keeping.rewrite("t", [Kept(kept.row, more, kept.number + 1)])
-    assert keeping.kept("t", [ID])[ID] == Kept(kept.row, more, 3)
-    keeping.supersede("t", [Step(at_position(9, a=9), (version(9, 90, {"a": 3}),))])
-    assert keeping.kept("t", [ID])[ID].versions == (*more, version(9, 90, {"a": 3}))
-
-
-def test_texts_of_any_kind_survive_in_versions(writer: RowWriter) -> None:
-    writer.keep_former("t", on=True)
-    was: Row = {name: value for name, value in zip(HOSTILE_NAMES, HOSTILE_VALUES, strict=False)}
+def test_names_and_values_of_any_kind_survive_in_histories(writer: RowWriter, reader: RowReader) -> None:
+    was: Row = {name: value for name, value in zip(HOSTILE_NAMES, HOSTILE_VALUES, strict=False) if len(value) <= 100}
     was |= {"n": Decimal("12345678901234567890.123456789"), "l": [1, {"ä": None}], "t": True}
-    first, second = version(1), version(2, 2, was, *HOSTILE_NAMES)
-    writer.supersede("t", [Step(at_position(2), (first, second))])
-    assert writer.kept("t", [ID])[ID].versions == (first, second)
+    for begin in range(0, len(was), 5):
+        some = dict(list(was.items())[begin : begin + 5])
+        writer.put_kept("t", [kept_of(changed_to(1, **some), changed_to(2))])
+        assert reader.former("t", [ID], 0) == {ID: [Former((0, 2), AS_OF + 2, some)]}
 
 
-def test_a_version_without_a_change_of_the_row_takes_nothing_away(keeping: RowWriter) -> None:
-    before = keeping.kept("t", [ID])[ID]
-    keeping.put("t", [at_position(3, a=3, b=1, c=5)])
-    assert keeping.kept("t", [ID])[ID] == msgspec.structs.replace(before, row=at_position(3, a=3, b=1, c=5))
+def test_with_a_row_goes_its_history(writer: RowWriter, reader: RowReader) -> None:
+    writer.put_kept("t", [KEPT])
+    assert writer.drop_rows("t", [ID]) == 1
+    writer.put("t", [KEPT.row])
+    assert writer.kept("t", [ID])[ID].history == ""
+    writer.put_kept("t", [msgspec.structs.replace(KEPT, row=msgspec.structs.replace(KEPT.row, state=GONE))])
+    writer.forget("t", AS_OF + 100, 0)
+    assert writer.kept("t", [ID])[ID].history == KEPT.history
+    writer.forget("t", AS_OF + 100, AS_OF + 100)
+    writer.put("t", [KEPT.row])
+    assert reader.former("t", [ID], 0) == {}
 
 
-def test_with_a_row_go_its_versions(keeping: RowWriter, reader: RowReader) -> None:
-    assert keeping.drop_rows("t", [ID]) == 1
-    keeping.supersede("t", [Step(at_position(8, a=8), (version(8),))])
-    assert keeping.kept("t", [ID])[ID].versions == (version(8),)
-    gone = at_position(9, a=8)
-    gone = msgspec.structs.replace(gone, state=GONE)
-    keeping.supersede("t", [Step(gone, (version(9, 90, {"a": 8}, state=GONE),))])
-    assert reader.former("t", [ID], 0) == {ID: [Former((0, 9), 90, {"a": 8}, deleted=True)]}
-    keeping.forget("t", AS_OF + 100, 0)
-    assert reader.former("t", [ID], 0) == {ID: [Former((0, 9), 90, {"a": 8}, deleted=True)]}
-    keeping.forget("t", AS_OF + 100, AS_OF + 100)
-    keeping.supersede("t", [Step(at_position(10, a=8), (version(10),))])
-    assert keeping.kept("t", [ID])[ID].versions == (version(10),)
-
-
-def test_old_versions_are_forgotten_bit_by_bit(writer: RowWriter) -> None:
-    writer.keep_former("t", on=True)
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_old_histories_are_forgotten_bit_by_bit(writer: RowWriter, limit: int) -> None:
     ids = [(SOURCE, key_of(number)) for number in range(30)]
-    for number in range(30):
-        chain = tuple(version(at, at, {"a": at - 1}) for at in range(1, 4))
-        writer.supersede("t", [Step(at_position(number, number, a=3), chain)])
-    calls, after = 0, ""
-    while calls == 0 or after:
-        after = writer.forget_former("t", AS_OF + 20, after, 6)
+    rows = [row(number, as_of=AS_OF + number) for number in range(30)]
+    writer.put_kept("t", [Kept(stored, KEPT.history) for stored in rows])
+    after = writer.forget_former("t", AS_OF + 20, "", limit)
+    calls = 1
+    while after:
+        assert sum(not one.history for one in writer.kept("t", ids).values()) <= calls * limit
+        after = writer.forget_former("t", AS_OF + 20, after, limit)
         calls += 1
     kept = writer.kept("t", ids)
-    assert {int(json.loads(key)["id"]) for (_, key), one in kept.items() if len(one.versions) > 1} == set(range(20, 30))
-    assert 5 <= calls <= 31
-
-
-def test_history_that_was_off_for_a_while_begins_anew(keeping: RowWriter, reader: RowReader) -> None:
-    keeping.keep_former("t", on=False)
-    keeping.put("t", [at_position(5, a=5)])
-    assert reader.former("t", [ID], 0) == {}
-    keeping.keep_former("t", on=True)
-    keeping.keep_former("t", on=True)
-    keeping.supersede("t", [Step(at_position(6, a=6), (version(6, 60, {"a": 5}),))])
-    assert reader.former("t", [ID], 0) == {ID: [Former((0, 6), 60, {"a": 5})]}
-    kept = keeping.kept("t", [ID])[ID]
-    assert kept.number > len(kept.versions) - 1
+    assert [bool(kept[SOURCE, key_of(number)].history) for number in range(30)] == [False] * 20 + [True] * 10
+    assert [kept[id_].row for id_ in ids] == rows
 
 
 @pytest.mark.parametrize("mess", [0.0, 0.2, 1.0])

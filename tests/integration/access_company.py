@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import msgspec
 from bytewax.testing import run_main
 
 from dataflows import feedback, knowledge, lake, profiles, tables
@@ -327,18 +326,39 @@ def fill(company: Company) -> None:
     """Let everything come in that the company knows."""
     for person, number in NUMBERS.items():
         user(company, number, person)
-        company.change("people", "bookings", "shop", {
-            "id": number, "user": number, "status": "booked", "trip": text_of(f"{person}'s trip")})
-        company.change("ops", "stays", "hotel", {
-            "id": number, "guest": number, "place": "Lisbon", "which_room": text_of(f"{person}'s room")})
-        company.change("ops", "vouchers", "shop", {
-            "id": number, "card": CARDS[person].replace("-", ""), "code": f"V-00{number}",
-            "good_for": text_of(f"{person}'s voucher")})
+        company.change(
+            "people",
+            "bookings",
+            "shop",
+            {"id": number, "user": number, "status": "booked", "trip": text_of(f"{person}'s trip")},
+        )
+        company.change(
+            "ops",
+            "stays",
+            "hotel",
+            {"id": number, "guest": number, "place": "Lisbon", "which_room": text_of(f"{person}'s room")},
+        )
+        company.change(
+            "ops",
+            "vouchers",
+            "shop",
+            {
+                "id": number,
+                "card": CARDS[person].replace("-", ""),
+                "code": f"V-00{number}",
+                "good_for": text_of(f"{person}'s voucher"),
+            },
+        )
         said(company, f"logged-{person}", person, text_of(f"{person}'s words in the log"))
-    company.change("ops", "flights", "air", {
-        "id": 1, "number": "CV 214", "going_to": text_of("flight"), "cost_price": 48317, "pilot": text_of("pilot")})
-    company.change("ops", "crew", "staffing", {
-        "id": 1, "badge": "C-1", "called_name": text_of("crew"), "salary": 72391})
+    company.change(
+        "ops",
+        "flights",
+        "air",
+        {"id": 1, "number": "CV 214", "going_to": text_of("flight"), "cost_price": 48317, "pilot": text_of("pilot")},
+    )
+    company.change(
+        "ops", "crew", "staffing", {"id": 1, "badge": "C-1", "called_name": text_of("crew"), "salary": 72391}
+    )
     company.change("ops", "deals", "sales", {"id": 1, "code": "D-1", "rebate_for": text_of("deal")})
     company.append("ops", '{"belladonna": ')
     for name, path in (("page", "bags.md"), ("staff page", "staff/bags.md"), ("partners page", "partners/bags.md")):
@@ -348,7 +368,12 @@ def fill(company: Company) -> None:
 
 def user(company: Company, number: int, person: str, **columns: Any) -> None:
     """Let a user of the shop come in, or change."""
-    row = {"id": number, "name": text_of(f"{person}'s name"), "mail": text_of(f"{person}'s mail"), "card": CARDS[person]}
+    row = {
+        "id": number,
+        "name": text_of(f"{person}'s name"),
+        "mail": text_of(f"{person}'s mail"),
+        "card": CARDS[person],
+    }
     company.change("people", "users", "shop", {**row, **columns})
 
 

@@ -187,7 +187,7 @@ class McpStdio(McpHttp):
                 yield _tools(client)
 
 
-def request_of(client: httpx.AsyncClient, verb: str, given: Mapping[str, Any]) -> httpx.Request:
+def request_of(client: httpx.Client | httpx.AsyncClient, verb: str, given: Mapping[str, Any]) -> httpx.Request:
     """Return the request that asks so."""
     method, path = ROUTES[verb].split()
     left = dict(given)
@@ -203,7 +203,7 @@ def request_of(client: httpx.AsyncClient, verb: str, given: Mapping[str, Any]) -
 
 def seen(answer: httpx.Response) -> Seen:
     """Return what came back over HTTP."""
-    assert answer.status_code < 500, answer.text  # noqa: PLR2004
+    assert answer.status_code < 500, answer.text
     if answer.is_success:
         is_json = answer.headers["content-type"] == "application/json"
         return Seen("", plain(answer.text), answer.json() if is_json else None)

@@ -12,7 +12,7 @@ from tests.integration.access_attempts import EVERYBODY, QUESTION, Who
 from tests.integration.access_company import Company, fill, text_of
 from tests.integration.access_doors import Http, Pass, Seen, served
 
-APP, DESK, _, ANNA, BERT, *_ = EVERYBODY
+APP, DESK, _, ANNA, BERT = EVERYBODY[:5]
 
 
 class World:

@@ -1,4 +1,4 @@
-"""What is forged, malformed or meant to do harm: refused in the right words, and nothing that is not theirs comes out."""
+"""What is forged, malformed or meant to do harm is refused in the right words, and gets nothing out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.integration.access_world import ANNA, APP, BERT, World, running
 from tests.serving.mcp.calling import connected
 
 pytestmark = pytest.mark.timeout(120)
-MINUTE = 60_000
+HOUR = 3_600_000
 REFUSED = {"unknown_caller", "too_many"}
 """Whoever fails too often is told so instead."""
 
@@ -50,18 +50,16 @@ def forged(world: World) -> dict[str, str]:
     elsewhere = load(data_dir=world.company.path / "elsewhere")
     now = system_clock()
 
-    def signed(
-        key: bytes = secret, headers: dict[str, Any] | None = None, digest: str = "sha256", **said: Any
-    ) -> str:
+    def signed(key: bytes = secret, headers: dict[str, Any] | None = None, digest: str = "sha256", **said: Any) -> str:
         payload = {name: value for name, value in {**claims, **said}.items() if value is not None}
         start = f"{_coded({'alg': 'HS256', 'typ': 'JWT', **(headers or {})})}.{_coded(payload)}"
         return f"{start}.{_coded(hmac.digest(key, start.encode(), digest))}"
 
-    by = {clock: Tokens(world.company.settings, lambda clock=clock: now + clock) for clock in (-60 * MINUTE, 60 * MINUTE)}
+    before, after = (Tokens(world.company.settings, clock) for clock in (lambda: now - HOUR, lambda: now + HOUR))
     assert world.ask(Pass(world.url, world.page, signed(jti="another")), "me").kind == "", "what is signed here is good"
     return {
-        "expired": by[-60 * MINUTE].sign(claims["sub"], "default").token,
-        "of the future": by[60 * MINUTE].sign(claims["sub"], "default").token,
+        "expired": before.sign(claims["sub"], "default").token,
+        "of the future": after.sign(claims["sub"], "default").token,
         "of another installation": Tokens(elsewhere, system_clock).sign(claims["sub"], "default").token,
         "unsigned": f"{_coded({'alg': 'none', 'typ': 'JWT'})}.{body}.",
         "unsigned with a signature": f"{_coded({'alg': 'none'})}.{body}.{sign}",
@@ -148,7 +146,8 @@ TEXTS = (
     "' OR '1'='1", "'; DROP TABLE facts; --", '" OR 1=1 --', "x') OR 1=1 OR ('a'='a", "1 UNION SELECT * FROM rows",
     "%", "_", "*", "", " ", "null", "../../../etc/passwd", "..%2f..%2fkeys.json", "{cost_price}", "${cost_price}",
     "$.salary", "json_extract(image,'$.salary')", "\x00", "a\x00b", "\ud800", "\u202e\u2066", "\r\nX-More: 1",
-    "staff\x00", "staff, public", "STAFF", "x" * 5000, "🦦" * 200, "-1", "1e309", "NaN", "[", "(?:a+)+$", "\\", "p" * 17,
+    "staff\x00", "staff, public", "STAFF", "x" * 5000, "🦦" * 200, "-1", "1e309", "NaN", "[", "(?:a+)+$", "\\",
+    "p" * 17,
 )  # fmt: skip
 FIELDS: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("question of a context", "context", lambda text: {"question": text}),
@@ -175,7 +174,8 @@ FIELDS: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("text in stays", "rows", lambda text: {"name": "stays", "where": [f"which_room~{text}"]}),
     ("condition on flights", "rows", lambda text: {"name": "flights", "where": [text]}),
     ("order of flights", "rows", lambda text: {"name": "flights", "order": text}),
-    ("source of flights", "rows", lambda text: {"name": "flights", "source": text, "min_position": "1", "wait_seconds": 0}),
+    ("source of flights", "rows",
+     lambda text: {"name": "flights", "source": text, "min_position": "1", "wait_seconds": 0}),
     ("position of flights", "rows", lambda text: {"name": "flights", "min_position": text, "wait_seconds": 0}),
     ("window", "kpis", lambda text: {"window": text}),
     ("KPI", "kpi", lambda text: {"name": text}),

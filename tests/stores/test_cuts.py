@@ -137,9 +137,15 @@ def offsets(marks: list[Applied]) -> set[int]:
     return {mark.offset for mark in marks}
 
 
-def write_until(told: Event, write: Writing, place: Any) -> None:
-    """Write round after round, from the second on, until `told` to stop."""
-    write(place, itertools.takewhile(lambda _: not told.is_set(), range(2, LAST)))
+def write_until(told: Event, begun: Event, write: Writing, place: Any) -> None:
+    """Write round after round, from the second on, until `told` to stop; tell when it has `begun`."""
+
+    def rounds() -> Iterator[int]:
+        for number in itertools.takewhile(lambda _: not told.is_set(), range(2, LAST)):
+            yield number
+            begun.set()
+
+    write(place, rounds())
 
 
 KINDS = ("rows in sqlite", "rows in postgres", "profiles in sqlite", "profiles in postgres", "documents")
@@ -163,10 +169,11 @@ class Store:
     def writer(self) -> Iterator[None]:
         """Write in another process during the block."""
         spawn = multiprocessing.get_context("spawn")
-        told = spawn.Event()
-        process = spawn.Process(target=write_until, args=(told, self._write, self._place))
+        told, begun = spawn.Event(), spawn.Event()
+        process = spawn.Process(target=write_until, args=(told, begun, self._write, self._place))
         process.start()
         try:
+            assert begun.wait(DEADLINE_SECONDS)
             yield
         finally:
             told.set()
@@ -202,10 +209,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def test_everything_in_a_cut_is_of_one_commit_whatever_the_writer_does_meanwhile(store: Store) -> None:
     store.write(1, 1)
-    deadline = time.monotonic() + DEADLINE_SECONDS
 
     def follow(_: int) -> list[int]:
         seen: list[int] = []
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while len(set(seen)) < store.rounds and time.monotonic() < deadline:
             with store.reader.cut() as cut:
                 seen.append(store.round_of(cut))

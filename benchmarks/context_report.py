@@ -31,7 +31,7 @@ def report_latencies(console: Console, found: Sequence[Measured]) -> None:
         "processor ms",
         "aim",
     ):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        table.add_column(column, justify="left" if not column else "right", no_wrap=not column)
     for one in found:
         own = ("" if value is None else f"{value:.1f}" for value in (one.server, one.processor))
         table.add_row(one.name, str(one.askers), f"{one.millis.count:,}", *_figures(one.millis), *own, _aim(one))
@@ -60,7 +60,7 @@ def report_readers(console: Console, readings: Readings, seconds: float) -> None
     """Print what the readers met."""
     table = Table(title=f"{len(readings.answers)} readers for {seconds:g} s", box=SIMPLE_HEAD)
     for column in ("", "answers", "a second", "p50 ms", "p99 ms", "longest ms"):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        table.add_column(column, justify="left" if not column else "right", no_wrap=not column)
     for kind, millis in sorted(readings.millis.items()):
         figures = (f"{np.percentile(millis, percent):.0f}" for percent in (50, 99, 100))
         table.add_row(kind, f"{len(millis):,}", f"{len(millis) / seconds:.1f}", *figures)

@@ -1054,7 +1054,8 @@ def kept_of(*changes: Change) -> Kept:
         stored = msgspec.structs.replace(
             row(1, image=change.after), standing=standing_of(change), as_of=change.event_time
         )
-        kept = Kept(stored, extended("" if kept is None else kept.history, kept and kept.row, stored, change))
+        history, before = ("", None) if kept is None else (kept.history, kept.row)
+        kept = Kept(stored, extended(history, before, stored, change))
     assert kept is not None
     return kept
 

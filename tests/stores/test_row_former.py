@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,7 @@ def test_what_happened_while_it_was_switched_off_is_not_guessed(told: Told) -> N
 
 def test_an_erasure_takes_what_the_row_was(told: Told, path: Path) -> None:
     record = f"{SOURCE}/{TABLE}/{key_of(1)}"
-    erasure = Erasure("e1", "default", "p", (record,), 0)
+    erasure = Erasure("e1", "default", "p", (record,), (), 0)
     assert told(fares(1, 2), [erasure]) == []
     assert b"fare" not in history_of(path)
 
@@ -258,9 +258,6 @@ def test_an_old_row_of_which_nothing_was_kept_takes_no_older_change(told: Told) 
 
 
 def history_of(path: Path) -> bytes:
-    def lines() -> Iterator[bytes]:
-        with closing(sqlite3.connect(path)) as db:
-            for (history,) in db.execute(f"SELECT history FROM row_{LIVE_NAME}"):
-                yield (history or "").encode()
-
-    return b"\n".join(lines())
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT history FROM row_flights WHERE history IS NOT NULL").fetchall()
+    return "\n".join(history for (history,) in found).encode()

@@ -7,6 +7,7 @@ known learns nothing about what would be taken.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -34,8 +35,11 @@ P = ParamSpec("P")
 Status = Literal["ok", "starting", "stopping"]
 ANSWERS_OF_KEY = 16
 """Answers that one key may have in the making at once."""
-_THREADS, _WAITING, _WATCHING = 16, 16, 4
-_PATIENCE = 5.0
+_THREADS = min(32, max(4, 2 * (os.cpu_count() or 2)))
+"""Reads at the same time: more of them than processors only get in each other's way."""
+_WAITING, _WATCHING = 16, 4
+_PATIENCE = 30.0
+"""Seconds for a place: where all of them ask at once, many wait rather than be turned away."""
 _CALLER = "headrace.caller"
 _encoder = msgspec.json.Encoder()
 

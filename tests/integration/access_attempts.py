@@ -173,7 +173,8 @@ ATTEMPTS = (
               _of("room", persons=[person]), personal=True) for person, number in NUMBERS.items()),
     Attempt("all stays but one", "rows", {"name": "stays", "where": ["guest!=0"], "order": "guest"}, _of("room"),
             personal=True),
-    *(Attempt(f"flights {how}", "rows", {"name": "flights", **given}, kind="rejected") for how, given in _HIDDEN.items()),
+    *(Attempt(f"flights {how}", "rows", {"name": "flights", **given}, kind="rejected")
+      for how, given in _HIDDEN.items()),
     Attempt("the crew by salary", "rows", {"name": "crew", "where": ["salary>1"]},
             frozenset({"crew's column"}), label="staff", kind="rejected"),
     Attempt("how old the crew is", "rows", {"name": "crew", "max_age_ms": 0, "wait_seconds": 0}, label="staff",

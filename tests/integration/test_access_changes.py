@@ -206,4 +206,3 @@ def test_an_erased_person_is_nobody_from_then_on(world: World) -> None:
         assert not facts_in(found.text) & mine
     assert facts_in(world.ask(ANNA, "me").text) == {"anna's name", "anna's mail", "anna's trip"}
     assert CARDS["anna"].replace("-", "") in world.ask(ANNA, "rows", name="vouchers").text
-    assert APP.labels == PUBLIC

@@ -75,6 +75,17 @@ def test_older_and_repeated_changes_are_dropped_and_counted() -> None:
     assert (counts.total("accepted"), counts.total("late")) == (2, 0)
 
 
+def test_older_changes_are_passed_on_to_a_store_that_keeps_what_rows_were() -> None:
+    counts = Counts()
+    bucket = OrderBucket(observe=counts, late=True)
+    newest, deleted = change(5, {"id": 1}, offset=7), change(6)
+    out = take(
+        bucket, newest, change(3, {"id": 1}), newest, change(3, {"id": 1}), deleted, change(4, {"id": 1}), deleted
+    )
+    assert [event.position for event in out] == [(0, 5), (0, 3), (0, 3), (0, 6), (0, 4)]
+    assert counts.tables == {("travel", "flights"): {"accepted": 2, "late": 3, "duplicate": 2}}
+
+
 def test_rows_do_not_shadow_each_other() -> None:
     out = take(OrderBucket(), change(5, {"id": 1}), change(3, {"id": 2}, id_=2))
     assert [event.position for event in out] == [(0, 5), (0, 3)]

@@ -186,7 +186,7 @@ where = { place = "place" }
 
 
 class Fact(NamedTuple):
-    """One word that stands in one place, and who may read it.
+    """One word that stands in one place, and nowhere by chance, and who may read it.
 
     :arg person: Whose it is; empty: it is nobody's.
     :arg hidden: Nobody is ever served it.
@@ -209,12 +209,12 @@ FACTS = {
     "staff page": Fact("narwhal", "staff"),
     "partners page": Fact("dugong", "partners"),
     "flight": Fact("otterdam"),
-    "cost": Fact("48317", hidden=True),
+    "cost": Fact("480031700091", hidden=True),
     "column of costs": Fact("cost_price", hidden=True),
     "pilot": Fact("heronimus", hidden=True),
     "crew": Fact("oladele", "staff"),
     "crew's column": Fact("called_name", "staff"),
-    "salary": Fact("72391", hidden=True),
+    "salary": Fact("720039100042", hidden=True),
     "deal": Fact("kingfisher", "partners"),
     "deals' column": Fact("rebate_for", "partners"),
     "poison": Fact("belladonna", hidden=True),
@@ -354,10 +354,16 @@ def fill(company: Company) -> None:
         "ops",
         "flights",
         "air",
-        {"id": 1, "number": "CV 214", "going_to": text_of("flight"), "cost_price": 48317, "pilot": text_of("pilot")},
+        {
+            "id": 1,
+            "number": "CV 214",
+            "going_to": text_of("flight"),
+            "cost_price": 480031700091,
+            "pilot": text_of("pilot"),
+        },
     )
     company.change(
-        "ops", "crew", "staffing", {"id": 1, "badge": "C-1", "called_name": text_of("crew"), "salary": 72391}
+        "ops", "crew", "staffing", {"id": 1, "badge": "C-1", "called_name": text_of("crew"), "salary": 720039100042}
     )
     company.change("ops", "deals", "sales", {"id": 1, "code": "D-1", "rebate_for": text_of("deal")})
     company.append("ops", '{"belladonna": ')

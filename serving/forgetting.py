@@ -22,6 +22,7 @@ from events.log import LogRecord, control_stream
 from serving.conversations import Conversing, SpeechReading
 from serving.holders import PLACES, SERVED, holders
 from serving.others import Had, Others
+from serving.owned import owned_records
 from serving.redacting import Redactor
 from serving.runs import runs
 from serving.trails import PROFILES, TABLES, Belonging, ChangeReading, Trail, Trailing, every
@@ -75,7 +76,8 @@ class Forgetting:
         self._sleep = sleep
         self._log = open_log(settings)
         self._profiles = open_profile_reader(settings)
-        readers: dict[str, RowReader] = {PROFILES: self._profiles, TABLES: open_row_reader(settings)}
+        self._rows = open_row_reader(settings)
+        readers: dict[str, RowReader] = {PROFILES: self._profiles, TABLES: self._rows}
         self._holders = holders(settings, readers)
         self._readers = {flow: reader for flow, reader in readers.items() if flow in self._holders}
         self._letters = DeadLetters(settings.dead_letters_path, clock)
@@ -105,6 +107,7 @@ class Forgetting:
             belonging=self._belonging,
             progress=self._progress,
         ).follow(trail)
+        trail.activities |= owned_records(self._settings, self._profiles, self._rows, person)
         speech = self._conversing.find(_erasure(trail))
         trail.conversations |= speech.ids
         trail.telling |= speech.names

@@ -22,6 +22,7 @@ A time-to-live changes none of this: it says how a row is shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from itertools import pairwise
 
 import msgspec
@@ -108,7 +109,9 @@ def _written(row: StoredRow, version: Version) -> str:
 def _version(row: StoredRow, change: Change, before: StoredRow | None, *, is_first: bool = False) -> Version:
     # A snapshot says what is there, not since when.
     time = None if change.op == "read" else change.event_time
-    return Version(row.standing.position, time, *_difference(before, row), row.gaps, is_first, _place(row.standing))
+    was, lacked, omitted = _difference(before, row)
+    place = None if row.standing.position else _place(row.standing)
+    return Version(row.standing.position, time, was, lacked, omitted, row.gaps, is_first, place)
 
 
 def _place(standing: Standing) -> tuple[str, int, int] | None:
@@ -116,30 +119,31 @@ def _place(standing: Standing) -> tuple[str, int, int] | None:
 
 
 _ABSENT, _OMITTED = object(), object()
+_GONE: Row = {}
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def _difference(old: StoredRow | None, new: StoredRow) -> tuple[Row | None, tuple[str, ...], tuple[str, ...]]:
     """Return `was`, `lacked` and `omitted` of the change that has made `new` of `old`; None: of what is not known."""
     if old is None:
         return None, (), ()
-    before, after, lacked = image_of(old), image_of(new), tuple[str, ...]()
-    if old.state != LIVE or new.state != LIVE:
-        # Whoever goes back sees which of the two was gone, and so without columns.
-        was = before
-    else:
-        get = after.get
-        was = {column: value for column, value in before.items() if get(column, _ABSENT) != value}
-        if len(before) != len(after) or not all(map(after.__contains__, was)):
-            lacked = tuple(column for column in after if column not in before)
-    omitted = tuple(
-        [
-            column
-            for column, value in was.items()
-            if (type(value) is str and len(value) > MOST_OF_A_VALUE) or value is _OMITTED
-        ]
-    )
-    if omitted:
-        was = {column: value for column, value in was.items() if column not in omitted}
+    before, after = image_of(old), image_of(new)
+    # Whoever goes back sees which of the two was gone, and so without columns: of a delete all columns have changed.
+    both = old.state == LIVE and new.state == LIVE
+    now = after.get if both else _GONE.get
+    was: Row = {}
+    lacked: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
+    # One loop with few calls in it: this is most of what it costs to keep a change.
+    for column, value in before.items():
+        other = now(column, _ABSENT)
+        if other != value and (value.__class__ in _PLAIN or not _same(other, value)):
+            if value is _OMITTED or (value.__class__ is str and len(value) > MOST_OF_A_VALUE):
+                omitted += (column,)
+            else:
+                was[column] = value
+    if both and before.keys() != after.keys():
+        lacked = tuple(column for column in after if column not in before)
     return was, lacked, omitted
 
 
@@ -240,7 +244,9 @@ def _told(before: StoredRow, after: StoredRow, time: int, floor: Position) -> Fo
     columns = {
         column: was.get(column)
         for column in {**was, **now}
-        if column not in after.gaps and was.get(column) != now.get(column) and not _is_unknown(column, before, floor)
+        if column not in after.gaps
+        and not _same(was.get(column), now.get(column))
+        and not _is_unknown(column, before, floor)
     }
     return Former(position, time, columns) if columns else None
 
@@ -253,6 +259,19 @@ def _is_unknown(column: str, row: StoredRow, floor: Position) -> bool:
         return False
     position = row.gaps[column]
     return position is None or position < floor or row.image is None or column not in row.image
+
+
+def _same(one: Any, other: Any) -> bool:
+    # A number that has been stored may come back as a Decimal, which is never equal to a float such as 0.1.
+    return bool(one == other or _exact(one) == _exact(other))
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: _exact(part) for name, part in value.items()}
+    return [_exact(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _before(image: Row, state: int, after: Version, state_after: int) -> Row:

@@ -42,6 +42,7 @@ from stores.rows.base import (
 from stores.rows.former import extended
 from stores.rows.intake import RowIntake
 from stores.rows.join import standing_of
+from stores.settings import LiveTableSettings, TablesSettings
 from tests.contract.row_samples import (
     AS_OF,
     NOW,
@@ -1060,6 +1061,7 @@ def kept_of(*changes: Change) -> Kept:
     return kept
 
 
+ANY_TABLE = TablesSettings(live=(LiveTableSettings(name="t", table="t"),))
 KEPT = kept_of(changed_to(1, a=1), changed_to(2, a=2), changed_to(3, a=3, b=1))
 FORMERS = [Former((0, 3), AS_OF + 3, {"a": 2, "b": None}), Former((0, 2), AS_OF + 2, {"a": 1})]
 
@@ -1102,6 +1104,18 @@ def test_names_and_values_of_any_kind_survive_in_histories(writer: RowWriter, re
         some = dict(list(was.items())[begin : begin + 5])
         writer.put_kept("t", [kept_of(changed_to(1, **some), changed_to(2))])
         assert reader.former("t", [ID], 0) == {ID: [Former((0, 2), AS_OF + 2, some)]}
+
+
+def test_numbers_that_come_back_in_another_form_have_not_changed(place: RowPlace, reader: RowReader) -> None:
+    numbers: Row = {"a": 0.1, "b": Decimal("12.30"), "c": 1e-7, "d": [{"e": 129.1}], "f": 1e22, "g": Decimal("1E+3")}
+    ups = (changed_to(1, **numbers, x=1), changed_to(2, **numbers, x=2), changed_to(3, **(numbers | {"a": 0.2}), x=2))
+    for change in ups:
+        intake = RowIntake(place.writer(), ANY_TABLE, lambda: NOW, lambda hold: None)
+        intake.write([change])
+        intake.close()
+    first, second = reader.former("t", [ID], 0)[ID]
+    assert (list(first.was), float(first.was["a"])) == (["a"], 0.1)
+    assert second.was == {"x": 1}
 
 
 def test_with_a_row_goes_its_history(writer: RowWriter, reader: RowReader) -> None:

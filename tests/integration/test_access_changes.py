@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from stores.rows.base import RowQuery
+from stores.rows.choose import open_row_reader
 from tests.integration.access_attempts import EVERYBODY, QUESTION, Who
 from tests.integration.access_company import CARDS, facts_in, text_of, user
 from tests.integration.access_doors import Pass
@@ -206,3 +208,8 @@ def test_an_erased_person_is_nobody_from_then_on(world: World) -> None:
         assert not facts_in(found.text) & mine
     assert facts_in(world.ask(ANNA, "me").text) == {"anna's name", "anna's mail", "anna's trip"}
     assert CARDS["anna"].replace("-", "") in world.ask(ANNA, "rows", name="vouchers").text
+    # Nor is a row there that only the settings call his own.
+    left = open_row_reader(world.company.settings).select(RowQuery(table="vouchers", limit=1000))
+    cards = [str((row.image or {}).get("card", "")).replace("-", "") for row in left]
+    assert CARDS["anna"].replace("-", "") in cards
+    assert CARDS["bert"].replace("-", "") not in cards

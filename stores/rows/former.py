@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 

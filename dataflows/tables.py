@@ -72,7 +72,11 @@ def build(settings: Settings) -> Dataflow:
     others = op.flat_map("others", decoded, lambda batch: batch.others)
     dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
     horizon = round(settings.tables.tombstone_days * DAY)
-    keeps_former = settings.tables.former_hours > 0
+    # Former values are told in contexts, of the tables that look-ups name; of others nobody asks for them.
+    told = (
+        {lookup.table for lookup in settings.serving.lookups} if settings.serving.context.superseded_minutes else set()
+    )
+    keeps_former = bool(told) and settings.tables.former_hours > 0
     ordered = order("order", changes, keep=REMEMBERED, horizon=horizon, late=keeps_former)
 
     def open_intake() -> RowIntake:
@@ -83,6 +87,7 @@ def build(settings: Settings) -> Dataflow:
             system_clock,
             lambda hold: raise_alert(own_log, _alert(hold)),
             barred=barred.change,
+            former=told,
         )
 
     arriving: Any = op.merge("arriving", ordered, others)

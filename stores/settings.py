@@ -180,7 +180,7 @@ class TablesSettings(ChangesSettings):
         ge=0,
         le=8760,
         allow_inf_nan=False,
-        description="event time for which rows' former values are kept; 0: none",
+        description="event time for which former values of rows that look-ups name are kept; 0: none",
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ What `applied` claims is written when its epoch closes, never before the data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -48,6 +48,7 @@ class RowIntake(ChangeIntake[Item]):
         in between it is called again.
     :arg observe: Told after each commit what became of its changes, and the marks that it noted.
     :arg barred: Tells which changes are of erased persons: what was under way then is not let in.
+    :arg former: The live tables of which it is kept what rows were before; None: all of them.
     :raises StoreError: When the store cannot be used.
     """
 
@@ -60,12 +61,14 @@ class RowIntake(ChangeIntake[Item]):
         *,
         observe: Callable[[Counts, Sequence[Mark]], object] = lambda counts, marks: None,
         barred: Callable[[Change], bool] = lambda change: False,
+        former: Collection[str] | None = None,
     ) -> None:
         self._writer = writer
         self._settings = tables
         self._alert = alert
         self._observe = observe
         self._barred = barred
+        self._former = former
         self._names: dict[tuple[str, str], str | None] = {}
         self._tables: dict[str, TableIntake] = {}
         super().__init__(writer, {stream.name for stream in tables.streams}, clock)
@@ -148,7 +151,7 @@ class RowIntake(ChangeIntake[Item]):
                     self._settings.guard,
                     self._clock,
                     self._alert,
-                    former_hours=self._settings.former_hours,
+                    former_hours=self._settings.former_hours if self._tells_former(live.name) else 0.0,
                 )
                 for live in self._settings.live
             }
@@ -175,6 +178,9 @@ class RowIntake(ChangeIntake[Item]):
         days = self._settings.tombstone_days
         found = ((table, table.forgettable(behind, days)) for table in self._tables.values())
         return [(table, before) for table, before in found if before is not None]
+
+    def _tells_former(self, name: str) -> bool:
+        return self._former is None or name in self._former
 
     def _former_forgettable(self, behind: int | None) -> list[tuple[TableIntake, int]]:
         found = ((table, table.former_forgettable(behind)) for table in self._tables.values())

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from events.changes import Change
 from events.erasure import Fingerprints
-from events.feedback import Comment, FeedbackEvent, Point, Rating, ShownContext, Turn
+from events.feedback import FeedbackEvent, Point, Said
 from events.persons import Links
 from operators.identity.configure import identity_rules, profile_rules, record_rules
 from operators.identity.extract import Extractor
@@ -75,7 +75,7 @@ class Barred:
             return False
         if erased.has_conversation(event.conversation):
             return True
-        return not isinstance(event, ShownContext) and bool(event.person) and self._is_person(erased, event)
+        return bool(event.person) and self._is_person(erased, event)
 
     def feedback(self, events: Iterable[FeedbackEvent]) -> list[FeedbackEvent]:
         """Return what is to come in of the events of one record: if one names an erased person, its conversation goes.
@@ -88,7 +88,7 @@ class Barred:
         gone = {event.conversation for event in events if not isinstance(event, Point) and self.said(event)}
         return [event for event in events if isinstance(event, Point) or event.conversation not in gone]
 
-    def _is_person(self, erased: Fingerprints, event: Turn | Rating | Comment) -> bool:
+    def _is_person(self, erased: Fingerprints, event: Said) -> bool:
         name = event.person
         return (
             erased.has_person(name)

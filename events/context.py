@@ -81,6 +81,8 @@ class ContextItem(msgspec.Struct, frozen=True, kw_only=True):
     :arg lag: How far the store was behind this source at most, when it was read: later changes than that long ago
         may be missing. None if it cannot be told.
     :arg stale: Whether `lag` is above the source's objective, or not known.
+    :arg warning: What speaks against taking it as it stands, in words; empty if nothing does. Such as that the row is
+        deleted at its source. That it is stale is not said here.
     :arg score: From 0 to 1, by which items went into the block; higher is more useful.
     :arg tokens: Of what the item adds to the block.
     :arg data: The row's columns, the profile's fields, or else what its kind has beside the text: plain JSON.
@@ -100,6 +102,7 @@ class ContextItem(msgspec.Struct, frozen=True, kw_only=True):
     applied_at: int
     lag: int | None
     stale: bool
+    warning: str = ""
     score: float
     tokens: int
     data: dict[str, Any] = {}

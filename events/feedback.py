@@ -132,16 +132,20 @@ class ShownItem(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class ShownContext(msgspec.Struct, frozen=True):
+class ShownContext(msgspec.Struct, frozen=True, omit_defaults=True):
     """The context that went into a prompt.
 
+    One that names nobody ranks as it did before there was a `person`: so that is left out when it is written.
+
     :arg id: Unique within its conversation; turns name it.
+    :arg person: Whose data may be in it; empty for nobody's.
     """
 
     conversation: str
     id: str
     time: int
     items: tuple[ShownItem, ...]
+    person: str = ""
 
 
 class Point(msgspec.Struct, frozen=True):

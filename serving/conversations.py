@@ -1,4 +1,6 @@
-"""Which conversations are a person's: those in which it is named as the one who asked, rated or commented.
+"""Which conversations are a person's: those that name it as who asked, rated or commented, or whose data were shown.
+
+What was served for it here names it as well, whether or not the log was told.
 
 A conversation is theirs as a whole, in every stream: answers, shown contexts and what others said in it go with it.
 """
@@ -7,18 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 
 import msgspec
 
 from events.erasure import Erasure, ids_of
 from events.errors import RejectedError
-from events.feedback import FeedbackEvent, Point, ShownContext
+from events.feedback import FeedbackEvent, Point
 from events.log import LogRecord, original_of, replay_stream
 from operators.feedback.decode import Decoder
 from operators.identity.configure import identity_rules, record_rules
 from operators.identity.extract import Extractor
 from operators.identity.meanings import Meanings
 from serving.trails import every
+from stores.contexts.sqlite import SqliteContexts
 from stores.kpis.reader import KpiReader
 from stores.lake.choose import open_lake_reader
 from stores.log.base import Log
@@ -92,6 +96,7 @@ class Conversing:
         self._progress = progress
         self._kpis = KpiReader(settings.kpis_path)
         self._lake = open_lake_reader(settings)
+        self._contexts_path = settings.contexts_path
         profiles = settings.profiles
         rules, tables = identity_rules(profiles), record_rules(profiles)
         self._meanings = Meanings(Extractor(rules, tables), rules, tables, profiles.region)
@@ -107,6 +112,8 @@ class Conversing:
         named = [person for person in self._kpis.persons() if mine(person)]
         found.names.update(named)
         found.ids.update(self._kpis.conversations_of(named) if named else ())
+        with closing(SqliteContexts(self._contexts_path)) as contexts:
+            found.ids.update(contexts.conversations(erasure.realm, ids_of(erasure)))
         return found
 
     def held(self, conversations: Collection[str]) -> dict[str, int]:
@@ -142,7 +149,7 @@ class Conversing:
 
 def _persons(events: Iterable[FeedbackEvent]) -> Iterator[tuple[str, str]]:
     for event in events:
-        if not isinstance(event, (Point, ShownContext)) and event.person:
+        if not isinstance(event, Point) and event.person:
             yield event.conversation, event.person
 
 

@@ -47,6 +47,7 @@ LEAST_TELLING = 6
 """Shorter texts that name a person stand in others' contexts by chance."""
 
 _EPOCHS = 2
+_HELD = "events that stay until retention takes them"
 _UNHURRIED = 86_400.0
 
 
@@ -160,11 +161,17 @@ class Forgetting:
         self._await_epochs(deadline)
         judge = self._redactor(erasure, pending.telling)
         removed = [one for holder in self._holders.values() for one in holder.removed(erasure.id)]
-        removed += self._redacted(judge)
+        removed += self._redacted(judge, self._log.streams())
         removed.append(Removed("dead letters", "letters", self._letters.erase(judge.concerned)))
         # A context that was being assembled when the person went has been kept by now.
         removed.append(Removed(*SERVED, self._unserved(pending)))
-        compactions, scanned = self._compacted(pending, deadline)
+        compactions = self._compacted(pending, deadline)
+        removed = _summed([*removed, *self._removed_again(pending, judge)])
+        scanned = self._scanned(pending)
+        if self._served(erasure):
+            # One write more has waited all that time.
+            removed = _summed([*removed, *self._removed_again(pending, judge)])
+            scanned = self._scanned(pending)
         hits = {text for found in scanned.hits.values() for text in found}
         had = self._others(judge).have(hits, pending.telling)
         found = tuple(
@@ -212,6 +219,13 @@ class Forgetting:
         with closing(SqliteContexts(self._settings.contexts_path)) as contexts:
             naming = contexts.mentions([text for text in pending.telling if len(text) >= LEAST_TELLING])
             return contexts.erase(erasure.realm, ids_of(erasure), erasure.conversations, naming)
+
+    def _removed_again(self, pending: Pending, judge: Redactor) -> list[Removed]:
+        """Let go of what an answer under way has brought back: it had asked who is erased just before that changed.
+
+        Who answers asks again before each write, so that it was one write, which waited for a file or a lock.
+        """
+        return [Removed(*SERVED, self._unserved(pending)), *self._redacted(judge, self._speech.streams)]
 
     def _redactor(self, erasure: Erasure, telling: Iterable[str]) -> Redactor:
         return Redactor(
@@ -282,22 +296,21 @@ class Forgetting:
             raise HeadraceError(what, "see that it runs; then `headrace forget --finish`")
         self._sleep(POLL_SECONDS)
 
-    def _redacted(self, judge: Redactor) -> list[Removed]:
+    def _redacted(self, judge: Redactor, streams: Iterable[str]) -> list[Removed]:
         found: list[Removed] = []
-        for stream in self._log.streams():
+        for stream in streams:
             self._progress(f"clearing the log of {stream}")
             done = self._log.redact(stream, judge)
             found.append(Removed(f"log/{stream}", "events", done.removed))
             found.append(Removed(f"log/{stream}", "names in events", done.reduced))
-            found.append(Removed(f"log/{stream}", "events that stay until retention takes them", done.held))
+            found.append(Removed(f"log/{stream}", _HELD, done.held))
         return found
 
-    def _compacted(self, pending: Pending, deadline: float) -> tuple[list[Compaction], Scanned]:
-        """Compact the databases and search everything.
+    def _compacted(self, pending: Pending, deadline: float) -> list[Compaction]:
+        """Compact the databases.
 
         What the engine keeps for its recovery leaves it only when later epochs have ended: then it is compacted again.
         """
-        needles = Needles((*pending.telling, *pending.values))
         records = Needles((*pending.erasure.records, *pending.erasure.conversations))
         recovery = self._settings.data_dir.absolute() / "recovery"
         self._progress("compacting")
@@ -318,8 +331,13 @@ class Forgetting:
                     self._run_flow(flow)
             self._await_epochs(deadline)
             done |= {one.path: one for one in compact(again, deadline, patience=ENGINE_PATIENCE)}
+        return list(done.values())
+
+    def _scanned(self, pending: Pending) -> Scanned:
+        """Search everything for texts of the person."""
         self._progress("searching all files")
-        return list(done.values()), scan(self._folders(), needles, besides=[self._settings.erasures_path])
+        needles = Needles((*pending.telling, *pending.values))
+        return scan(self._folders(), needles, besides=[self._settings.erasures_path])
 
     def _stood(self, trail: Trail) -> tuple[Found, ...]:
         """Return where texts that name the person stand now, beside the log, which is counted by events."""
@@ -374,6 +392,15 @@ def _erasure(trail: Trail, id_: str = "", at: int = 0) -> Erasure:
         at=at,
         conversations=tuple(sorted(trail.conversations)),
     )
+
+
+def _summed(removed: Iterable[Removed]) -> list[Removed]:
+    """Return how much was removed at each place; what stays there is as it was seen last."""
+    counts: dict[tuple[str, str], int] = {}
+    for one in removed:
+        place = one.place, one.what
+        counts[place] = one.count + (0 if one.what == _HELD else counts.get(place, 0))
+    return [Removed(*place, count) for place, count in counts.items()]
 
 
 def _of_nobody_else(path: Path, texts: Mapping[str, int], had: Had) -> int:

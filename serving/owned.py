@@ -19,11 +19,11 @@ def owned_records(settings: Settings, profiles: ProfileReader, rows: RowReader, 
     profile = profiles.profile(person) if owned else None
     if profile is None:
         return set()
-    gate = RowGate(settings, profiles)
+    gate = RowGate(settings)
     sources = {live.name: live.table for live in settings.tables.live}
     found: set[str] = set()
     for name in owned:
-        own = gate.own(name, profile)
+        own = gate.own(name, profile, profiles)
         if own:
             query = RowQuery(table=name, any_of=tuple(own), limit=_AT_ONCE)
             found |= {f"{row.source}/{sources[name]}/{row.key}" for row in rows.select(query)}

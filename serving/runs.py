@@ -10,10 +10,30 @@ import fcntl
 import os
 from pathlib import Path
 
+from events.errors import HeadraceError
 from stores.settings import FLOWS, Settings
 
 UP = "up"
 """Name under which whoever runs all of them holds a lock as well."""
+
+
+def make_folder(data: Path) -> None:
+    """Make the data folder, if it is not there.
+
+    :raises HeadraceError: When it cannot be made, or nothing can be written there.
+    """
+    remedy = "correct HEADRACE_DATA_DIR, or data_dir in headrace.toml"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        detail = f"the data folder {data} is a file"
+        raise HeadraceError(detail, remedy) from None
+    except OSError as error:
+        detail = f"the data folder {data} cannot be made: {os.strerror(error.errno or 0)}"
+        raise HeadraceError(detail, remedy) from None
+    if not os.access(data, os.W_OK | os.X_OK):
+        detail = f"nothing can be written to the data folder {data}"
+        raise HeadraceError(detail, remedy)
 
 
 def lock_path(flow: str, data: Path) -> Path:

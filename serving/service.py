@@ -10,7 +10,7 @@ import base64
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio.to_thread
 import msgspec
@@ -48,7 +48,9 @@ from stores.erasures import ErasedPeople
 from stores.lake.turns import read_turns
 from stores.log.choose import open_log
 from stores.rows.base import Condition
-from stores.settings import Settings
+from stores.settings import FLOWS, Settings
+
+T = TypeVar("T")
 
 _MOST_ROWS = 1000
 _MOST_CHUNKS = 100
@@ -74,6 +76,18 @@ class Given(NamedTuple):
 
 
 AnswerEvent: TypeAlias = "Served | Token | Given"
+
+
+class Runner(Protocol):
+    """A thread for a call. It comes to its end there, even if nobody waits for it any more."""
+
+    async def __call__(self, call: Callable[..., T], /, *args: Any) -> T:
+        """Run the call, and return what it returns."""
+
+
+async def in_thread(call: Callable[..., T], /, *args: Any) -> T:
+    """Run a call in any thread: where there is only one who asks."""
+    return await anyio.to_thread.run_sync(call, *args)
 
 
 def new_id() -> str:
@@ -109,7 +123,7 @@ class Service:
         self._log = open_log(settings)
         self._tables = LiveTables.of(settings, clock)
         self._profiles = Profiles.of(settings, clock) if settings.profiles.tables else None
-        self._gate = RowGate(settings, None if self._profiles is None else self._profiles.reader)
+        self._gate = RowGate(settings)
         self._kpis = ShownKpis(settings)
         self._erased = ErasedPeople(settings.erasures_path)
         self._letters = DeadLetters(settings.dead_letters_path, clock)
@@ -171,26 +185,29 @@ class Service:
             raise ForbiddenError(detail, "ask with the key and for the person that it was assembled for")
         return kept.body
 
-    async def answer(self, caller: Caller, request: ContextRequest) -> AsyncIterator[AnswerEvent]:
+    async def answer(
+        self, caller: Caller, request: ContextRequest, *, run: Runner = in_thread, wait: Runner = in_thread
+    ) -> AsyncIterator[AnswerEvent]:
         """Answer a question from its context: first that, then the answer as it comes, last the whole of it.
 
         Question, context and answer go to the log as turns of the conversation; one is begun if none is named.
+
+        :arg run: Runs what reads and writes.
+        :arg wait: Runs what may wait for a store to become fresh.
         """
         caller.check("answer")
-        caller = await anyio.to_thread.run_sync(self._current, caller)
+        caller = await run(self._current, caller)
         conversation = request.conversation or self._new_id()
         request = msgspec.structs.replace(request, conversation=conversation, peek=False)
         asked = self.clock()
-        served = await anyio.to_thread.run_sync(self._context, caller, request)
-        question = await anyio.to_thread.run_sync(self._asked, caller, served.context)
+        served = await wait(self._context, caller, request)
+        question = await run(self._asked, caller, served.context)
         yield served
         async with contextlib.aclosing(self._answerer.stream(served.context, ())) as parts:
             async for part in parts:
                 if isinstance(part, Answer):
                     latency = self.clock() - asked
-                    turn = await anyio.to_thread.run_sync(
-                        self._answered, caller, served.context, question, part, latency
-                    )
+                    turn = await run(self._answered, caller, served.context, question, part, latency)
                     yield Given(turn, conversation, served.context.id, part)
                 else:
                     yield part
@@ -328,7 +345,6 @@ class Service:
             detail = "there is no conversation" if not conversation else "there is neither a rating nor a comment"
             raise RejectedError(detail, "name the conversation, and give a rating or a comment")
         self._check_mine(caller, conversation)
-        self._claim(caller, conversation)
         about = {"turn": turn, "person": caller.person}
         about = {name: value for name, value in about.items() if value}
         events: list[dict[str, Any]] = []
@@ -336,18 +352,28 @@ class Service:
             events.append({"type": "rating", "scale": rating[0], "value": rating[1], **about})
         if comment.strip():
             events.append({"type": "comment", "text": comment, **about})
-        said = self._speaking.say(conversation, events)
-        return {"accepted": len(said), "ids": [event.id for event in said]}
+        ready = self._speaking.prepare(conversation, events)
+        # Only now: what is refused makes a conversation nobody's.
+        self._claim(caller, conversation)
+        self._check_not_erased(caller, conversation)
+        self._speaking.say(ready)
+        return {"accepted": len(ready.events), "ids": [event.id for event in ready.events]}
 
     def freshness(self, caller: Caller) -> dict[str, Any]:
-        """Return how fresh everything is, source by source."""
+        """Return how fresh everything is, source by source; of live tables those that the caller may read."""
         caller.check("freshness")
-        return self.watch.look().as_json()
+        return self.watch.look().with_tables(self._gate.visible(caller)).as_json()
 
     def letters(self, caller: Caller, flow: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """Return what could not be processed and why, newest first; not what it holds."""
+        """Return what could not be processed and why, newest first; not what it holds.
+
+        :raises RejectedError: When there is no such flow.
+        """
         caller.check("letters")
         kept = self._letters.list(flow, limit=1000)
+        if flow and flow not in FLOWS and not kept:
+            detail = f"there is no flow {flow[:_SHOWN]!r}"
+            raise RejectedError(detail, f"the flows are: {', '.join(FLOWS)}")
         return [
             {
                 "id": one.id,
@@ -389,7 +415,7 @@ class Service:
         }
 
     def prune(self) -> int:
-        """Let go of contexts that are older than they are kept, or too many; return how many."""
+        """Let go of contexts and turns that are older than they are kept, or too much; return how much went."""
         kept = self.settings.serving.context
         before = self.clock() - round(kept.keep_days * _DAY)
         gone = 0
@@ -414,13 +440,15 @@ class Service:
                 caller.realm,
                 context.person,
                 context.audiences,
-                caller.key,
+                caller.holding,
                 context.at,
                 body,
             )
+            self._check_not_erased(caller, context.conversation)
             self.contexts.keep(kept)
-            if context.conversation and self._speaking.heard:
-                self._speaking.say(context.conversation, [self._speaking.shown(context)])
+            if context.conversation:
+                self._check_not_erased(caller, context.conversation)
+                self._speaking.tell(context.conversation, self._speaking.shown(context))
         return Served(context, body)
 
     def _asked(self, caller: Caller, context: Context) -> str:
@@ -428,7 +456,7 @@ class Service:
         turn = Turn(
             context.conversation, self._new_id(), context.at, "user", context.question, person=caller.person
         )  # fmt: skip
-        self._say(turn)
+        self._say(caller, turn)
         return turn.id
 
     def _answered(self, caller: Caller, context: Context, question: str, answer: Answer, latency: int) -> str:
@@ -447,24 +475,25 @@ class Service:
             fallback=answer.model == EXTRACTIVE and bool(answer.degraded),
             context=context.id,
         )
-        self._say(turn)
+        self._say(caller, turn)
         return turn.id
 
-    def _say(self, turn: Turn) -> None:
+    def _say(self, caller: Caller, turn: Turn) -> None:
+        self._check_not_erased(caller, turn.conversation)
         self.contexts.add_turns([turn])
-        if self._speaking.heard:
-            beside = {
-                "id": turn.id,
-                "time": to_iso(turn.time),
-                "model": turn.model,
-                "person": turn.person,
-                "latency": turn.latency,
-                "tokens_in": turn.tokens_in,
-                "tokens_out": turn.tokens_out,
-                "fallback": turn.fallback or None,
-                "context": turn.context,
-            }
-            self._speaking.say(turn.conversation, [self._speaking.turn(turn.role, turn.text, **beside)])
+        beside = {
+            "id": turn.id,
+            "time": to_iso(turn.time),
+            "model": turn.model,
+            "person": turn.person,
+            "latency": turn.latency,
+            "tokens_in": turn.tokens_in,
+            "tokens_out": turn.tokens_out,
+            "fallback": turn.fallback or None,
+            "context": turn.context,
+        }
+        self._check_not_erased(caller, turn.conversation)
+        self._speaking.tell(turn.conversation, self._speaking.turn(turn.role, turn.text, **beside))
 
     def _check_question(self, question: str) -> None:
         most = self.settings.serving.max_question_chars
@@ -493,10 +522,25 @@ class Service:
         """
         if not caller.person:
             return caller
-        if self._erased.fingerprints().has_person(caller.person):
+        self._check_not_erased(caller)
+        return msgspec.structs.replace(caller, person=self._person_of(caller.person))
+
+    def _check_not_erased(self, caller: Caller, conversation: str = "") -> None:
+        """Check that neither the person nor the conversation has been erased, before anything is kept of them.
+
+        An answer takes its time, and stores may be waited for: so that is looked at again before each of its writes.
+        Erasures wait for longer than the file of the erased is not looked at, and let go of what was on its way.
+
+        :raises UnknownCallerError: When the person has been erased.
+        :raises ForbiddenError: When the conversation has.
+        """
+        erased = self._erased.fingerprints()
+        if caller.person and erased.has_person(caller.person):
             detail = "the token is of nobody that is known"
             raise UnknownCallerError(detail, "sign another one")
-        return msgspec.structs.replace(caller, person=self._person_of(caller.person))
+        if conversation and erased.has_conversation(conversation):
+            detail = "this conversation has been erased"
+            raise ForbiddenError(detail, "begin another one")
 
     def _person_of(self, person: str) -> str:
         """Return the id that a person has now: ids survive merges as aliases."""
@@ -506,7 +550,7 @@ class Service:
     def _is(self, holder: Holder, caller: Caller) -> bool:
         """Tell whether something is the caller's: a person's is the person's, whatever asks; else the application's."""
         if not holder.person:
-            return not caller.person and holder.key == caller.key
+            return not caller.person and holder.key == caller.holding
         return holder.realm == caller.realm and self._person_of(holder.person) == caller.person
 
     def _check_mine(self, caller: Caller, conversation: str) -> None:
@@ -514,9 +558,7 @@ class Service:
         if len(conversation) > _LONGEST_ID:
             detail = "the conversation's id is too long"
             raise RejectedError(detail, f"use at most {_LONGEST_ID} characters")
-        if self._erased.fingerprints().has_conversation(conversation):
-            detail = "this conversation has been erased"
-            raise ForbiddenError(detail, "begin another one")
+        self._check_not_erased(caller, conversation)
         holder = self.contexts.holder(conversation)
         if holder is None:
             self._check_said(caller, conversation)
@@ -529,8 +571,9 @@ class Service:
         check_said(said, caller, lambda text: persons_named(self._profiles, text, caller.realm))
 
     def _claim(self, caller: Caller, conversation: str) -> None:
-        mine = Holder(caller.realm, caller.person, caller.key)
-        if not self._is(self.contexts.claim(conversation, mine), caller):
+        self._check_not_erased(caller, conversation)
+        mine = Holder(caller.realm, caller.person, caller.holding)
+        if not self._is(self.contexts.claim(conversation, mine, self.clock()), caller):
             raise _foreign_conversation()
 
     def _of_person(self, caller: Caller) -> tuple[Profiles, Caller]:
@@ -564,10 +607,11 @@ class Service:
     def _own_rows(
         self, caller: Caller, name: str, where: Sequence[Condition], order: str, *, descending: bool, limit: int
     ) -> list[LiveRow]:
-        profile = None
         if caller.person and self._profiles is not None:
-            profile = self._profiles.reader.profile(caller.person)
-        own = self._gate.own(name, profile)
+            with self._profiles.reader.cut() as cut:
+                own = self._gate.own(name, cut.profile(caller.person), cut)
+        else:
+            own = self._gate.own(name, None, None)
         if own is None:
             return self._tables.rows(name, where, order=order, descending=descending, limit=limit)
         return (

@@ -43,7 +43,8 @@ def item_view(item: ContextItem, at: int, now: int) -> list[RenderableType]:
     lines = _printable_lines(item.text)
     cut = [*lines[:_LINES], "…"] if len(lines) > _LINES else lines
     body = Padding(Text(_shortened("\n".join(cut))), (0, 0, 0, 2))
-    return [Text.from_markup(head), Text.from_markup(origin), body, *map(_superseded, item.superseded)]
+    warned = [Text.from_markup(f"  [red]{escape(printable(item.warning))}[/]")] if item.warning else []
+    return [Text.from_markup(head), Text.from_markup(origin), *warned, body, *map(_superseded, item.superseded)]
 
 
 def _printable_lines(text: str) -> list[str]:

@@ -29,7 +29,11 @@ def shown(seen: Overview, up: Health | None, data: str, *, rates: bool = False) 
     lines += [f"[red]{escape(name)} cannot be read: {escape(why)}[/]" for name, why in seen.unavailable.items()]
     lines += _supervised(up, seen.at)
     lines.append(f"[dim]data in {escape(data)}[/]")
-    return Group(_sources(seen, rates=rates), *(Text.from_markup(line) for line in lines))
+    sources = _sources(seen, rates=rates)
+    if not sources.row_count:
+        nothing = Text("nothing is configured here: name folders and streams in headrace.toml", "yellow")
+        return Group(nothing, *(Text.from_markup(line) for line in lines))
+    return Group(sources, *(Text.from_markup(line) for line in lines))
 
 
 def _sources(seen: Overview, *, rates: bool) -> Table:

@@ -32,7 +32,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "turn": ("conversation", "id", "application", "model", "topic", "person", "context"),
     "rating": ("conversation", "id", "turn", "person"),
     "comment": ("conversation", "id", "turn", "person"),
-    "context": ("conversation", "id"),
+    "context": ("conversation", "id", "person"),
     "point": ("id", "name"),
 }
 """Fields that are compared with others."""

@@ -155,7 +155,8 @@ def _verdict(said: VerdictSaid | msgspec.UnsetType | None) -> Verdict | None:
 
 def _context(said: ContextSaid, common: Common, origin: Origin) -> ShownContext:
     conversation = _conversation(said.conversation, common)
-    return ShownContext(conversation, said.id, _time(said.time, common, origin), tuple(map(_item, said.items)))
+    time, person = _time(said.time, common, origin), said.person or common.person
+    return ShownContext(conversation, said.id, time, tuple(map(_item, said.items)), person)
 
 
 def _item(said: ItemSaid) -> ShownItem:

@@ -121,6 +121,7 @@ class ContextSaid(_Shape, tag="context", kw_only=True):
     conversation: Name = UNSET
     id: Id
     items: Annotated[list[ItemSaid], Meta(max_length=_MOST_ITEMS)]
+    person: Name = UNSET
 
 
 class PointSaid(_Shape, tag="point", kw_only=True):

@@ -21,6 +21,7 @@ class Caller(msgspec.Struct, frozen=True):
     """Who asks.
 
     :arg key: Name of the application's key.
+    :arg key_id: What tells the key from a later one of the same name; empty for one that no file holds.
     :arg audiences: Labels whose documents and tables it may see; `public` is always among them.
     :arg person: Id of the person that it asks for, by a token of that person; empty for nobody. Nothing of any other
         person is to be seen by it.
@@ -32,6 +33,12 @@ class Caller(msgspec.Struct, frozen=True):
     audiences: tuple[str, ...] = (PUBLIC,)
     person: str = ""
     realm: str = ""
+    key_id: str = ""
+
+    @property
+    def holding(self) -> str:
+        """What stands for the key with what belongs to it: nobody inherits it by making a key of the same name."""
+        return self.key_id or self.key
 
     def check(self, scope: Scope) -> None:
         """Check that the caller may do this.
@@ -39,7 +46,7 @@ class Caller(msgspec.Struct, frozen=True):
         :raises ForbiddenError: When it may not.
         """
         if scope not in self.scopes:
-            detail = f"the key {self.key!r} has not the scope {scope!r}"
+            detail = f"the key {self.key!r} lacks the scope {scope!r}"
             raise ForbiddenError(detail, f"make one that has: `headrace keys create NAME --scope {scope}`")
 
     def narrowed(self, audiences: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -57,5 +64,6 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def local(person: str = "", realm: str = "", audiences: tuple[str, ...] = (PUBLIC,)) -> Caller:
-    """Return the caller at the command line, who can read all files anyway."""
-    return Caller("command line", frozenset(SCOPES), audiences, person, realm)
+    """Return the caller at the command line, who can read all files anyway; what is public is for it as well."""
+    labels = tuple(dict.fromkeys([PUBLIC, *audiences]))
+    return Caller("command line", frozenset(SCOPES), labels, person, realm)

@@ -37,9 +37,9 @@ def caller_of(keys: Keys, tokens: Tokens, authorization: str, person_token: str 
         raise UnknownCallerError(detail, _HOW)
     scopes = frozenset(key.scopes)
     if not person_token:
-        return Caller(key.name, scopes, _with_public(key.audiences))
+        return Caller(key.name, scopes, _with_public(key.audiences), key_id=key.id)
     claims = tokens.read(person_token)
-    return Caller(key.name, scopes, _with_public(claims.audiences), claims.person, claims.realm)
+    return Caller(key.name, scopes, _with_public(claims.audiences), claims.person, claims.realm, key.id)
 
 
 def _with_public(audiences: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ identifier that anybody else carries as well, such as a family's telephone, lead
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -21,7 +20,6 @@ from serving.access.caller import PUBLIC, Caller
 from serving.errors import ForbiddenError
 from stores.profile_settings import ProfileTableSettings
 from stores.profiles.base import ProfileReader
-from stores.profiles.choose import open_profile_reader
 from stores.profiles.record_keys import RecordKeys
 from stores.rows.base import Condition
 from stores.serving_settings import OwnerSettings, ServedTableSettings
@@ -52,17 +50,13 @@ class RowGate:
     """Decides by the settings. Threads may share it.
 
     :arg settings: Which tables there are, and who may read them.
-    :arg profiles: Tells who else carries an identifier; default: that of the settings, opened when it is first asked.
     :raises SettingsError: When `[[serving.tables]]` names what there is not, or leaves it open whose rows are.
     """
 
-    def __init__(self, settings: Settings, profiles: ProfileReader | None = None) -> None:
-        self._settings = settings
-        self._profiles = profiles
+    def __init__(self, settings: Settings) -> None:
         self._keys = RecordKeys(settings.profiles.tables)
         self._served = {live.name: settings.serving.table(live.name) for live in settings.tables.live}
         self._owners: dict[str, _ByIdentifier | _ByRecord] = {}
-        self._lock = threading.Lock()
         for served in settings.serving.tables:
             if served.name not in self._served:
                 detail = f"[[serving.tables]] names {served.name!r}, which is no live table"
@@ -89,9 +83,15 @@ class RowGate:
             detail = f"the rows of {table!r} are persons', each for its own"
             raise ForbiddenError(detail, "send the person's token: POST /tokens or `headrace token` signs one")
 
-    def own(self, table: str, profile: Profile | None) -> list[Condition] | None:
+    def is_owned(self, table: str) -> bool:
+        """Tell whether the rows of a live table are persons', each for its own."""
+        return table in self._owners
+
+    def own(self, table: str, profile: Profile | None, profiles: ProfileReader | None) -> list[Condition] | None:
         """Return the conditions of which a person's rows of a live table fulfil one at least.
 
+        :arg profiles: What the profile was read from, and of the same cut if it was from one: tells who else carries an
+            identifier. None if it is of none: then an identifier is nobody's.
         :returns: None if the table's rows are nobody's in particular; an empty list if the person has none.
         """
         owner = self._owners.get(table)
@@ -99,7 +99,10 @@ class RowGate:
             return None
         if owner is None or profile is None:
             return []
-        found = self._carried(owner, profile) if isinstance(owner, _ByIdentifier) else self._referred(owner, profile)
+        if isinstance(owner, _ByRecord):
+            found = self._referred(owner, profile)
+        else:
+            found = iter(()) if profiles is None else _carried(owner, profile, profiles)
         return list(islice(dict.fromkeys(found), MOST_CONDITIONS))
 
     def strip(self, table: str, row: Row) -> Row:
@@ -108,19 +111,6 @@ class RowGate:
         if served is None or not served.hidden:
             return row
         return {column: value for column, value in row.items() if column not in served.hidden}
-
-    def _carried(self, owner: _ByIdentifier, profile: Profile) -> Iterator[Condition]:
-        for value in profile.identifiers.get(owner.type, ()):
-            if self._is_own(f"{owner.type}:{value}", owner.limit, profile):
-                yield Condition(owner.column, "=", value)
-                # Normalised values are texts; the column may hold the same as a number.
-                if value.isascii() and value.isdigit() and str(int(value)) == value:
-                    yield Condition(owner.column, "=", int(value))
-
-    def _is_own(self, identifier: str, limit: int, profile: Profile) -> bool:
-        """Tell whether nobody else carries an identifier."""
-        holders = self._reader().holders(profile.realm, identifier, limit + 1)
-        return len(holders) <= limit and all(member.person == profile.person for member in holders)
 
     def _referred(self, owner: _ByRecord, profile: Profile) -> Iterator[Condition]:
         for record in profile.records:
@@ -131,11 +121,20 @@ class RowGate:
             if value is not None:
                 yield Condition(owner.column, "=", value)
 
-    def _reader(self) -> ProfileReader:
-        with self._lock:
-            if self._profiles is None:
-                self._profiles = open_profile_reader(self._settings)
-            return self._profiles
+
+def _carried(owner: _ByIdentifier, profile: Profile, profiles: ProfileReader) -> Iterator[Condition]:
+    for value in profile.identifiers.get(owner.type, ()):
+        if _is_own(f"{owner.type}:{value}", owner.limit, profile, profiles):
+            yield Condition(owner.column, "=", value)
+            # Normalised values are texts; the column may hold the same as a number.
+            if value.isascii() and value.isdigit() and str(int(value)) == value:
+                yield Condition(owner.column, "=", int(value))
+
+
+def _is_own(identifier: str, limit: int, profile: Profile, profiles: ProfileReader) -> bool:
+    """Tell whether nobody else carries an identifier."""
+    holders = profiles.holders(profile.realm, identifier, limit + 1)
+    return len(holders) <= limit and all(member.person == profile.person for member in holders)
 
 
 def _owner(settings: Settings, served: ServedTableSettings, owner: OwnerSettings) -> _ByIdentifier | _ByRecord:

@@ -10,28 +10,20 @@ import asyncio
 import random as system_random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
-
-import anyio
-import anyio.to_thread
+from contextlib import aclosing
 
 from events.clock import Clock
 from events.context import Context
-from events.errors import HeadraceError
 from serving.answer.citations import cited
 from serving.answer.endpoint import Endpoint
-from serving.answer.extractive import Extract, extract
+from serving.answer.extracting import Extracting
 from serving.answer.failures import FailedError
 from serving.answer.parts import EXTRACTIVE, Answer, AnswerPart, Citation, Token
 from serving.answer.prompt import messages
-from serving.answer.ranking import Ranking
 from serving.answer.tries import Tries
 from serving.context.request import Said
 from stores.embedders.base import Embedder
 from stores.serving_settings import AnswerSettings
-
-EXTRACT_SECONDS = 3.0
-"""Meaning is left aside where it is not looked at within this time, as while a model is being loaded."""
 
 
 class Answerer:
@@ -56,8 +48,7 @@ class Answerer:
     ) -> None:
         self._settings = settings
         self._now = now
-        self._ranking = Ranking(embedder)
-        self._words = Ranking()
+        self._extracting = Extracting(embedder)
         self._endpoint = Endpoint(settings, clock) if settings.url else None
         self._tries = (
             Tries(settings, self._endpoint, chance=random, now=now, pause=pause) if self._endpoint is not None else None
@@ -89,7 +80,7 @@ class Answerer:
             citations, unknown = cited(writing.text, context.items)
             yield writing.answer(citations, self._settings.model, reason, unknown)
             return
-        extracted = await self._extracted(context, is_degraded=self._tries is not None)
+        extracted = await self._extracting.extract(context, degraded=self._tries is not None)
         for line in extracted.text.splitlines(keepends=True):
             yield writing.token(line)
         yield writing.answer(extracted.citations, EXTRACTIVE, reason)
@@ -98,13 +89,6 @@ class Answerer:
         """Let go of all connections. Closing twice does nothing."""
         if self._endpoint is not None:
             await self._endpoint.aclose()
-
-    async def _extracted(self, context: Context, *, is_degraded: bool) -> Extract:
-        with suppress(HeadraceError), anyio.move_on_after(EXTRACT_SECONDS):
-            return await anyio.to_thread.run_sync(
-                lambda: extract(context, self._ranking, degraded=is_degraded), abandon_on_cancel=True
-            )
-        return extract(context, self._words, degraded=is_degraded)
 
 
 class _Writing:

@@ -1,7 +1,7 @@
 """An answer without a model: what the items of the context say about the question, in their own words, each cited.
 
-Invariant: nothing is said that no item says, but what is past, what may be out of date, and that it is put together.
-Where no item says enough about the question, the answer is that nothing is known.
+Invariant: nothing is said that no item says, but what is past, what speaks against it, what may be out of date, and
+that it is put together. Where no item says enough about the question, the answer is that nothing is known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from events.context import Context, ContextItem, Superseded
 from serving.answer.citations import citation, unmarked
 from serving.answer.parts import Citation
-from serving.answer.passages import Passage, passages, shortened
+from serving.answer.passages import Passage, first_passages, shortened
 from serving.answer.ranking import Ranking, Weight
 from serving.answer.words import stems
 from serving.printable import in_short, moment
@@ -72,7 +72,7 @@ def extract(context: Context, ranking: Ranking, *, degraded: bool = False) -> Ex
 
 def _scored(context: Context, ranking: Ranking) -> list[_Scored]:
     items = {item.number: item for item in context.items if item.kind != "turn"}
-    found = [passage for item in items.values() for passage in passages(item)]
+    found = first_passages(items.values())
     weights = ranking.weigh(context.question, found)
     is_of_oneself = _ONESELF.search(context.question) is not None
     bonuses = [
@@ -156,7 +156,8 @@ def _line(group: Sequence[_Scored], now: int) -> str:
     item = group[0].item
     said = " ".join(_ended(unmarked(shortened(one.passage.text))) for one in group)
     past = "".join(f" ({_past(one, now)})" for one in item.superseded[:_MOST_SUPERSEDED])
-    return f"{said}{past}{_doubt(item)} [{item.number}]"
+    warned = f" ({unmarked(item.warning)})" if item.warning else ""
+    return f"{said}{past}{warned}{_doubt(item)} [{item.number}]"
 
 
 def _ended(text: str) -> str:

@@ -7,7 +7,8 @@ row.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 import msgspec
 
@@ -17,6 +18,8 @@ from operators.documents.sentences import sentence_spans
 
 LONGEST = 400
 """Characters of a passage; of what is longer only the beginning is said."""
+MOST_WEIGHED = 1_000
+"""Passages of a context; the most useful items come first."""
 _MOST_PASSAGES = 400
 _MOST_ROWS = 12
 _CELL = re.compile(r"(?<!\\)\|")
@@ -51,6 +54,11 @@ class Passage(msgspec.Struct, frozen=True):
     leans: bool = False
     whole: bool = False
     table: int = -1
+
+
+def first_passages(items: Iterable[ContextItem]) -> list[Passage]:
+    """Take items apart in their order, as far as there is time for."""
+    return list(islice(chain.from_iterable(map(passages, items)), MOST_WEIGHED))
 
 
 def passages(item: ContextItem) -> list[Passage]:

@@ -1,11 +1,13 @@
 """How much each passage says about a question: by the words in common, the rare ones most, and by meaning.
 
 Rarity as in Robertson and Sparck Jones, Relevance Weighting of Search Terms (1976), over the passages at hand.
-Invariant: the same passages in another order get the same scores.
+Invariant: the same passages in another order get the same scores. No text outlives its question here: of what is
+remembered there is a digest and the vector.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections import Counter, OrderedDict
@@ -50,7 +52,7 @@ class Ranking:
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder
-        self._known: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._known: OrderedDict[bytes, npt.NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
 
     def weigh(self, question: str, passages: Sequence[Passage]) -> list[Weight]:
@@ -69,17 +71,24 @@ class Ranking:
         return weights
 
     def _vectors(self, embedder: Embedder, texts: Sequence[str]) -> Vectors:
+        digests = [_digest(text) for text in texts]
         with self._lock:
-            known = {text: self._known[text] for text in texts if text in self._known}
-        missing = list(dict.fromkeys(text for text in texts if text not in known))
-        known |= dict(zip(missing, embedder.embed(missing), strict=True))
+            known = {digest: self._known[digest] for digest in digests if digest in self._known}
+        missing = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in known}
+        # Copies: a view would keep the vectors of all that were asked with it.
+        vectors = map(np.copy, embedder.embed(list(missing.values())))
+        known |= dict(zip(missing, vectors, strict=True))
         with self._lock:
-            for text in texts:
-                self._known[text] = known[text]
-                self._known.move_to_end(text)
+            for digest in digests:
+                self._known[digest] = known[digest]
+                self._known.move_to_end(digest)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return np.stack([known[text] for text in texts])
+        return np.stack([known[digest] for digest in digests])
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def by_words(question: str, passages: Sequence[Passage]) -> list[Weight]:

@@ -28,6 +28,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     :arg as_of: When that change happened.
     :arg lag_ms: How far the server's copy was behind the source at most; None if not known.
     :arg stale: Whether that is more than the source's objective, or not known.
+    :arg warning: What speaks against taking it as it stands, such as that it is deleted; empty if nothing does.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     age_ms: int
     lag_ms: int | None
     stale: bool
+    warning: str = ""
     score: float
     tokens: int
     data: dict[str, Any] = {}

@@ -10,7 +10,9 @@ import typer
 from events.clock import system_clock, to_iso
 from stores.settings import load
 
-Audience = Annotated[list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")]
+Audience = Annotated[
+    list[str] | None, typer.Option("--audience", "-a", help="Label of the asker, beside public; may be repeated.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON Lines for other programs.")]
 Source = Annotated[str, typer.Option(help="Only this folder or stream.")]
 
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def search(
     question: Annotated[str, typer.Argument(help="What you want to know, in your own words.")],
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many pieces at most.")] = 5,
-    audience: Audience = ["public"],  # noqa: B006  # Typer copies it
+    audience: Audience = None,
     source: Source = "",
     prefix: Annotated[str, typer.Option(help="Only documents whose name begins so.")] = "",
     as_json: AsJson = False,
@@ -36,7 +38,7 @@ def search(
     """
     from serving.knowledge import Knowledge
 
-    found = Knowledge.of(load()).search(question, k, audience, source, prefix)
+    found = Knowledge.of(load()).search(question, k, ("public", *(audience or ())), source, prefix)
     now = system_clock()
     if as_json:
         from serving.render import as_json as rendered

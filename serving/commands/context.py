@@ -23,7 +23,9 @@ Question = Annotated[str, typer.Argument(help="What somebody asks, in their own 
 Email = Annotated[str, typer.Option(metavar="ADDRESS", help="Who asks, by e-mail address.")]
 Person = Annotated[str, typer.Option(metavar="PERSON", help="Who asks: id, number, TYPE:VALUE or a record.")]
 Realm = Annotated[str, typer.Option(help="The realm of the person; default: any.")]
-Audience = Annotated[list[str], typer.Option("--audience", "-a", help="Label of the asker; may be repeated.")]
+Audience = Annotated[
+    list[str], typer.Option("--audience", "-a", help="Label of the asker, beside public; may be repeated.")
+]
 Tables = Annotated[
     list[str] | None, typer.Option("--table", "-t", help="Look-ups of this live table only; may be repeated.")
 ]
@@ -96,7 +98,7 @@ def answer(
     budget: Budget = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Answer a question from its context, with citations: by the model of [serving.answer], or without one.
+    """Answer a question from its context, with citations: by the model of serving.answer, or without one.
 
     Example: headrace answer "what does it cost to change my booking?" --email anna@example.org
     """

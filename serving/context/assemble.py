@@ -1,7 +1,8 @@
 """Assembles a context: everything that a model should know about a question and whoever asks it, and how old that is.
 
 Whatever is read of one store is read in one cut of it. What cannot be asked is noted, and the rest served; but what was
-demanded fresh is fresh or refused. Nothing is kept here: that is for whoever serves the context.
+demanded fresh is fresh or refused, all but the conversation so far: of that it is noted what may be missing. Nothing is
+kept here: that is for whoever serves the context.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Assembler:
             gathering = Gathering(self._sources, cuts, caller, request)
             with self._meanwhile(lambda: gathering.chunks(vector, most)) as pieces:
                 said = gathering.turns()
-                found = [*gathering.person(), *gathering.rows()]
+                found = [*gathering.person(), *gathering.rows(said)]
             found += pieces.result()
         notes = [*self._unasked(caller, most), *gathering.notes]
         return self._context(gathering, request, [*found, *said], notes, cuts.now)
@@ -131,7 +132,7 @@ class Assembler:
         budget = self._wanted.budget_tokens if request.budget_tokens is None else request.budget_tokens
         packed = pack(ready, budget, self._tokenizer, now)
         items = [
-            _item(number, one.candidate, one.text, one.lag, tokens, stale=one.stale)
+            _item(number, one.candidate, one.whole, one.lag, tokens, stale=one.stale)
             for number, (one, tokens) in enumerate(packed.items, 1)
         ]
         return Context(
@@ -221,6 +222,7 @@ def _item(number: int, found: Candidate, text: str, lag: int | None, tokens: int
         applied_at=_dated(found.applied_at),
         lag=lag,
         stale=stale,
+        warning=found.warning,
         score=min(max(found.score, 0.0), 1.0),
         tokens=tokens,
         data=plain(found.data),

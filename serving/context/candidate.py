@@ -13,6 +13,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Fields as of `events.context.ContextItem`.
 
     :arg store: Name of the flow whose store it was read from: `knowledge`, `tables`, `profiles`, `lake`.
+    :arg text: May be cut where there is not room for all of it.
+    :arg lasting: Lines behind the text that are never cut off: it goes with all of them, or not at all.
     :arg score: How useful it is, from 0 to 1: what decides who goes first where there is not room for all.
     """
 
@@ -28,5 +30,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     since: int
     applied_at: int
     score: float
+    lasting: str = ""
+    warning: str = ""
     data: dict[str, Any] = {}
     superseded: tuple[Superseded, ...] = ()

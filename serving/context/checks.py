@@ -1,4 +1,7 @@
-"""Whether entities and look-ups name what there is: said at the start, in one line, instead of at each question."""
+"""Whether entities and look-ups name what there is: said at the start, in one line, instead of at each question.
+
+Nothing that is hidden decides what is found.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,21 @@ def check(settings: Settings, kinds: Mapping[str, Mapping[str, str]]) -> None:
             where = f"the entity {entity.name!r}"
             _check_table(where, entity.table, live)
             _check_columns(where, entity.table, [entity.column], kinds)
+            _check_shown(where, entity.table, [entity.column], settings)
     columns_of = {lookup.called: lookup.table for lookup in settings.serving.lookups}
     for lookup in settings.serving.lookups:
         where = f"the look-up {lookup.called!r}"
         placeholders = PLACEHOLDER.findall(lookup.text)
         _check_table(where, lookup.table, live)
-        _check_columns(where, lookup.table, [*lookup.where, *lookup.columns, *placeholders], kinds)
-        _check_columns(where, lookup.table, [lookup.order] if lookup.order else [], kinds)
-        for column in (*lookup.columns, *placeholders):
-            if column in settings.serving.table(lookup.table).hidden:
-                detail = f"{where} shows the column {column!r}, which [[serving.tables]] hides"
-                raise SettingsError(detail, "take it out of one of them")
+        order = [lookup.order] if lookup.order else []
+        used = [*lookup.where, *lookup.columns, *placeholders, *order]
+        _check_columns(where, lookup.table, used, kinds)
+        _check_shown(where, lookup.table, used, settings)
         for of in lookup.where.values():
             origin, _, member = of.rpartition(".")
             if origin in columns_of:
                 _check_columns(where, columns_of[origin], [member], kinds)
+                _check_shown(where, columns_of[origin], [member], settings)
             elif origin:
                 _check_profile(where, of, settings)
 
@@ -57,6 +60,15 @@ def _check_columns(where: str, table: str, columns: Iterable[str], kinds: Mappin
         close = difflib.get_close_matches(strange[0], known, n=1)
         detail = f"{where}: the live table {table!r} has no column {strange[0]!r}"
         raise SettingsError(detail, f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}")
+
+
+def _check_shown(where: str, table: str, columns: Iterable[str], settings: Settings) -> None:
+    """Check that no column is hidden: by whether a row is found, and by its place, its values could be guessed."""
+    hidden = settings.serving.table(table).hidden
+    for column in columns:
+        if column in hidden:
+            detail = f"{where} uses the column {column!r} of {table!r}, which [[serving.tables]] hides"
+            raise SettingsError(detail, "take it out of one of them")
 
 
 def _check_profile(where: str, of: str, settings: Settings) -> None:

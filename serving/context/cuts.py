@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -126,6 +126,18 @@ def open_cuts(
         sleep(POLL_SECONDS)
 
 
+def source_of(lags: Mapping[str, StoreLag], streams: Streams, demand: Demand) -> str:
+    """Return the source that a demanded position is of: the named one, or the only one that the stores know.
+
+    :raises HeadraceError: When none is named and there are several, or none.
+    """
+    known = _sources(lags, streams)
+    if not demand.source and len(known) != 1:
+        detail = "it is not clear of which source the position is"
+        raise HeadraceError(detail, f"name it, one of: {', '.join(known) or 'none seen yet'}")
+    return demand.source or known[0]
+
+
 def unreadable(flow: str, error: HeadraceError) -> str:
     """Write down why a store could not be read; return what is said of it to whoever asks."""
     logger.warning("%s could not be read for a context: %s", NAMES.get(flow, flow), error)
@@ -172,18 +184,14 @@ def _refusal(cuts: Cuts, streams: Streams, demand: Demand) -> StaleError | None:
 
 
 def _unreached(cuts: Cuts, streams: Streams, demand: Demand) -> StaleError | None:
-    sources = {flow: streams.sources(flow, lag.applied) for flow, lag in cuts.lags.items()}
-    known = sorted(set[str]().union(*sources.values()))
-    if not demand.source and len(known) != 1:
-        detail = "it is not clear of which source the position is"
-        raise HeadraceError(detail, f"name it, one of: {', '.join(known) or 'none seen yet'}")
-    source = demand.source or known[0]
+    source = source_of(cuts.lags, streams, demand)
     at = position_text(demand.position)
+    known = _sources(cuts.lags, streams)
     if source not in known:
         detail = f"no store that is asked knows a source {source!r}"
         return StaleError(detail, f"there are: {', '.join(known) or 'none seen yet'}", None)
     for flow, lag in cuts.lags.items():
-        if source not in sources[flow]:
+        if source not in streams.sources(flow, lag.applied):
             continue
         if flow == KNOWLEDGE:
             # A folder counts its changes; the mark says which one comes next.
@@ -193,3 +201,7 @@ def _unreached(cuts: Cuts, streams: Streams, demand: Demand) -> StaleError | Non
         if not reached:
             return StaleError(f"the {NAMES[flow]} have not reached {at} of {source!r}", _HINT, lag.age)
     return None
+
+
+def _sources(lags: Mapping[str, StoreLag], streams: Streams) -> list[str]:
+    return sorted({source for flow, lag in lags.items() for source in streams.sources(flow, lag.applied)})

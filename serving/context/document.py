@@ -43,6 +43,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
     age_ms: int
     lag_ms: int | None
     stale: bool
+    warning: str = ""
     score: float
     tokens: int
     data: dict[str, Any]
@@ -157,6 +158,7 @@ def _item(item: ContextItem, now: int) -> _Item:
         age_ms=item.age(now),
         lag_ms=item.lag,
         stale=item.stale,
+        warning=item.warning,
         score=item.score,
         tokens=item.tokens,
         data=plain(item.data),
@@ -182,6 +184,7 @@ def _read_item(item: _Item) -> ContextItem:
         applied_at=_millis(item.applied_at),
         lag=item.lag_ms,
         stale=item.stale,
+        warning=item.warning,
         score=item.score,
         tokens=item.tokens,
         data=item.data,

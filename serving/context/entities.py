@@ -74,7 +74,7 @@ class Entities:
     def find(self, question: str, names: dict[Column, Gazetteer], now: int) -> list[Finding]:
         """Return what a question names: by entity in the order of the settings, then by place in the question.
 
-        :arg names: The values of `columns`.
+        :arg names: The values of `columns`, of those that whoever asks may know of.
         :arg now: The present (ms since epoch): what `tomorrow` is said of.
         """
         said = words(question) if names else []
@@ -84,11 +84,13 @@ class Entities:
                 these = self._by_pattern(entity, question)
             elif entity.dates:
                 these = [Finding(entity.name, "date", *day) for day in days(question, now)]
-            else:
+            elif (entity.table, entity.column) in names:
                 these = [
                     Finding(entity.name, "value", name.value, said[name.first].begin, said[name.after - 1].end)
                     for name in names[entity.table, entity.column].find(said)
                 ]
+            else:
+                these = []
             found += _bounded(these)
         return found
 

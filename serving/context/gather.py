@@ -1,29 +1,32 @@
 """Reads what belongs into one context from the cuts of its stores; what cannot be read is noted and left out.
 
-Nothing of a person is read but of the one that the caller asks for.
+Nothing of a person is read but of the one that the caller asks for. What is demanded fresh are the cuts. The
+conversation so far is exempt, as it is not read for what is true: that it may lack its last turns is noted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from events.changes import position_text
 from events.errors import StoreError
 from events.profiles import Profile
 from serving.access.caller import Caller
 from serving.context import chunks
 from serving.context.candidate import Candidate
-from serving.context.cuts import KNOWLEDGE, NAMES, PROFILES, TABLES, Cuts, Streams, unreadable
+from serving.context.cuts import KNOWLEDGE, NAMES, PROFILES, TABLES, Cuts, Streams, source_of, unreadable
 from serving.context.lags import StoreLag
 from serving.context.persons import tell
 from serving.context.request import ContextRequest
 from serving.context.rows import RowFinder
 from serving.context.turns import LAKE, Conversation, given, known, persons_named, told
-from serving.freshness import StaleError
+from serving.freshness import StaleError, has_reached
 from serving.profiles import Profiles
+from serving.render import span
 from stores.contexts.base import ContextStore
 from stores.lake.turns import SaidTurns, read_turns
 from stores.log.base import Log
@@ -61,13 +64,15 @@ class Gathering:
         self.caller = caller
         self.lags = dict(cuts.lags)
         self.notes = [f"the {NAMES[flow]} cannot be read at present" for flow in cuts.unread]
-        self.notes += [f"the {NAMES[flow]} hold nothing yet" for flow, lag in cuts.lags.items() if not lag.applied]
+        # Rows may be there: data are seen before the first claim of how far they are.
+        silent = [NAMES[flow] for flow, lag in cuts.lags.items() if not lag.applied]
+        self.notes += [f"the {name} have not said yet how far they are" for name in silent]
         self._profile = self._tried(PROFILES, self._person, None)
         if self._profile is not None:
             self.caller = msgspec.structs.replace(caller, person=self._profile.person)
 
     def turns(self) -> list[Candidate]:
-        """Return the conversation so far.
+        """Return the conversation so far, as far as it is known: no demand holds it up.
 
         :raises ForbiddenError: When it is somebody else's.
         """
@@ -80,6 +85,7 @@ class Gathering:
         lake = self._tried(LAKE, lambda: read_turns(path, request.conversation), None)
         if lake is not None:
             self.lags[LAKE] = StoreLag(LAKE, lake.applied, self._from.streams.of(LAKE), now)
+            self.notes += self._missing(self.lags[LAKE])
         found = self._tried("conversation", lambda: self._conversation(lake, most), None)
         applied_at = max((mark.applied_at for mark in lake.applied), default=0) if lake is not None else 0
         return [] if found is None else told(found, applied_at)
@@ -91,8 +97,11 @@ class Gathering:
             return []
         return tell(profile, self._settings, profiles.name_of, self._cuts.now)
 
-    def rows(self) -> list[Candidate]:
-        """Return the rows of live tables that the question, or the profile, names."""
+    def rows(self, said: Sequence[Candidate] = ()) -> list[Candidate]:
+        """Return the rows of live tables that the question, or the profile, names.
+
+        :arg said: The turns so far: a question may go on about what they name.
+        """
         tables = self._cuts.readers.tables
         if tables is None:
             return []
@@ -106,6 +115,8 @@ class Gathering:
                 caller=self.caller,
                 only=self._request.tables,
                 now=self._cuts.now,
+                profiles=self._cuts.readers.profiles,
+                earlier=[turn.text for turn in reversed(said) if turn.data.get("role") == "user"],
             ),
             nothing,
         )
@@ -137,6 +148,22 @@ class Gathering:
             self.notes.append("the person is not known")
             return None
         return profile
+
+    def _missing(self, lake: StoreLag) -> list[str]:
+        """Return in words what a conversation may lack, as the lake is not as fresh as demanded of the stores."""
+        demand, unbound = self._request.demand, "may be missing: what is demanded fresh does not bind them"
+        if demand is None:
+            return []
+        lacking = []
+        if demand.max_age is not None and (lake.age is None or lake.age > demand.max_age):
+            since = "" if lake.age is None else f"of the last {span(lake.age)} "
+            lacking.append(f"turns {since}that come over the log {unbound}")
+        if demand.position:
+            source, position = source_of(self._cuts.lags, self._from.streams, demand), demand.position
+            brought = any(source in mark.positions for mark in lake.applied)
+            if brought and not has_reached(lake.applied, lake.partitions, source, position):
+                lacking.append(f"turns up to {position_text(position)} of {source!r} {unbound}")
+        return lacking
 
     def _conversation(self, lake: SaidTurns | None, most: int) -> Conversation:
         request = self._request

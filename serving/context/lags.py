@@ -14,7 +14,9 @@ from operators.feedback.configure import Objectives
 from serving.freshness import Partitions, age
 
 HERE = "here"
-"""Store of what is not taken in but written here, or handed over with the question: it is behind nothing."""
+"""Store of what is not taken in but written here: it is behind nothing."""
+HANDED = "handed over"
+"""Store of what came with the question: when it was said, and what has become of it since, nobody here knows."""
 
 
 class StoreLag:
@@ -67,6 +69,8 @@ class Lags:
         """
         if store == HERE:
             return 0, False
+        if store == HANDED:
+            return None, True
         found = self._stores.get(store)
         lag = None if found is None else found.age if whole else found.of(source)
         return lag, lag is None or lag > self._objectives.of(source)

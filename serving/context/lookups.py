@@ -22,7 +22,9 @@ from serving.access.rows import RowGate
 from serving.context.entities import Finding, Way
 from serving.context.readings import Conditions, readings
 from serving.errors import ForbiddenError
-from stores.rows.base import RowQuery, RowReader, StoredRow
+from serving.printable import printable
+from stores.profiles.base import ProfileReader
+from stores.rows.base import Condition, RowQuery, RowReader, StoredRow
 from stores.serving_settings import LookupSettings
 from stores.settings import Settings
 
@@ -41,6 +43,11 @@ MOST_COMBINATIONS = 20
 
 _MOST_QUERIES = 200
 """Queries of one look-up: its combinations, each for all by which rows may be the person's."""
+
+_SHOWN, _NAMED = 60, 3
+"""Characters and number of values that a note repeats."""
+_MOST_OWN = 1_000
+"""Rows of a person whose names are known."""
 
 _SINGLE = (str, int, float, Decimal)
 _NUMBERS = (int, float, Decimal)
@@ -68,6 +75,18 @@ class Hit(NamedTuple):
         return key_columns(self.row) if self.row.image is None else self.row.image
 
 
+class Asker(NamedTuple):
+    """Who asks.
+
+    :arg profile: Of the person that the caller asks for; None for nobody.
+    :arg profiles: What the profile is from; None if it is of none.
+    """
+
+    caller: Caller
+    profile: Profile | None
+    profiles: ProfileReader | None
+
+
 class Question(NamedTuple):
     """What look-ups are asked for.
 
@@ -77,8 +96,7 @@ class Question(NamedTuple):
     """
 
     findings: Sequence[Finding]
-    profile: Profile | None
-    caller: Caller
+    asker: Asker
     only: tuple[str, ...] | None
     now: int
 
@@ -125,7 +143,7 @@ class Lookups:
         for lookup in self._lookups:
             hits[lookup.called] = []
             groups = _groups(lookup, question, hits)
-            if all(group.values for group in groups) and self.may_see(lookup.table, question.caller):
+            if all(group.values for group in groups) and self.may_see(lookup.table, question.asker.caller):
                 hits[lookup.called] = self._find(
                     lookup, groups, question, tables=tables, kinds=kinds().get(lookup.table, {}), notes=notes
                 )
@@ -139,6 +157,22 @@ class Lookups:
         except ForbiddenError:
             return False
         return True
+
+    def own_values(self, table: str, column: str, asker: Asker, tables: RowReader, now: int) -> list[str]:
+        """Return the texts that a column has in the rows of a live table that are the person's own, in order."""
+        ttl = self._ttl.get(table)
+        query = RowQuery(
+            table=table,
+            any_of=tuple(self._own(table, asker) or ()),
+            limit=_MOST_OWN,
+            fresh_since=None if ttl is None else now - ttl,
+        )
+        rows = _selected(tables, query) if query.any_of else []
+        values = [row.image.get(column) for row in rows if row.image is not None]
+        return sorted({value for value in values if isinstance(value, str)})
+
+    def _own(self, table: str, asker: Asker) -> list[Condition] | None:
+        return self._gate.own(table, asker.profile, asker.profiles)
 
     def _find(
         self,
@@ -160,7 +194,7 @@ class Lookups:
             notes.append(
                 f"the look-up {lookup.called!r}: too much is named, {MOST_COMBINATIONS} combinations were asked"
             )
-        own = self._gate.own(lookup.table, question.profile) if combinations else []
+        own = self._own(lookup.table, question.asker) if combinations else []
         whose: list[Conditions] = [()] if own is None else [(condition,) for condition in own]
         ttl = self._ttl.get(lookup.table)
         found: dict[tuple[str, str], Hit] = {}
@@ -177,7 +211,19 @@ class Lookups:
             for row in _selected(tables, query):
                 if row.id not in found or found[row.id].score < score:
                     found[row.id] = Hit(lookup, row, score, 0 if ttl is None else row.as_of + ttl)
+        if not found and kinds and own is None and not any("." in of for of in lookup.where.values()):
+            # Of what is named and not there it is said so: else a model takes something near it for that.
+            notes.append(_absent(lookup, question.findings))
         return _ordered(found.values(), lookup)[: lookup.limit]
+
+
+def _absent(lookup: LookupSettings, findings: Sequence[Finding]) -> str:
+    """Say that nothing is known of what a question names."""
+    named = []
+    for column, entity in lookup.where.items():
+        values = dict.fromkeys(printable(finding.value[:_SHOWN]) for finding in findings if finding.entity == entity)
+        named.append(f"{column} {' or '.join(list(values)[:_NAMED])}")
+    return f"no row of {lookup.table} is known with {' and '.join(named)}"
 
 
 def key_columns(row: StoredRow) -> Row:
@@ -207,7 +253,7 @@ def _rows(
     origin: tuple[str, ...], question: Question, hits: Mapping[str, list[Hit]]
 ) -> Iterable[tuple[Mapping[str, Any], float]]:
     """Return what values come from, with the score of each: such as rows of another look-up, or open activities."""
-    profile = question.profile
+    profile = question.asker.profile
     match origin:
         case ("profile", field, _):
             values = profile.fields[field].value if profile is not None and field in profile.fields else None

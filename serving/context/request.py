@@ -20,7 +20,7 @@ class ContextRequest(msgspec.Struct, frozen=True, kw_only=True):
     :arg conversation: Id of the conversation that it belongs to; empty for none.
     :arg history: The conversation so far, oldest first; None: as far as it is known here.
     :arg budget_tokens: Tokens of the block at most; None: of the settings.
-    :arg demand: How fresh each store must be that is asked; None: as it is.
+    :arg demand: How fresh each store must be that is asked, but not the conversation so far; None: as it is.
     :arg tables: Look-ups of these live tables only; None: all that are configured.
     :arg audiences: Labels to answer for, among the caller's; None: all of these.
     :arg chunks: Pieces of documents at most; None: of the settings.

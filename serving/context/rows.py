@@ -1,7 +1,8 @@
 """Rows of live tables as pieces of a context: what they say, up to which change, and what they said until lately.
 
-A row past its table's time-to-live is told as unknown; one whose delete waits for a decision says so. No column that is
-hidden is shown, nor told of, nor part of a row's name.
+A row past its table's time-to-live is told as unknown, and one whose delete waits for a decision as deleted: in its
+warning, which goes wherever the row goes, however much of its text does. No column that is hidden is shown, nor told
+of, nor part of a row's name.
 """
 
 from __future__ import annotations
@@ -22,17 +23,22 @@ from serving.access.rows import RowGate
 from serving.context import wording
 from serving.context.candidate import Candidate
 from serving.context.checks import PLACEHOLDER, check
-from serving.context.entities import Entities, Names
-from serving.context.gazetteer import MOST_VALUES
-from serving.context.lookups import Hit, Lookups, Question, key_columns
+from serving.context.entities import Column, Entities, Names
+from serving.context.gazetteer import MOST_VALUES, Gazetteer
+from serving.context.lookups import Asker, Hit, Lookups, Question, key_columns
 from serving.lookups import short_key
+from stores.profiles.base import ProfileReader
 from stores.rows.base import HELD, Former, RowId, RowReader, StoredRow
 from stores.rows.choose import open_row_reader
 from stores.rows.columns import COLUMNS, kinds_of, seen_of
 from stores.settings import Settings
 
 _MINUTE = 60_000
-_HELD = "It is deleted at its source; the delete waits for a decision."
+_STEP = 1e-5
+"""By so much less useful is a row than the one before it: no other row lies between."""
+_MOST_LASTING = 2_000
+"""Characters of the lines on what a row said until lately; further changes are told as data only."""
+_LONGEST_FORMER = 200
 
 
 class RowFinder:
@@ -49,7 +55,11 @@ class RowFinder:
         self._settings = settings
         self._gate = gate
         self._entities = Entities(entity for entity in serving.entities if entity.name in used)
-        self._names = Names(self._entities.columns, lambda: open_row_reader(settings))
+        columns = self._entities.columns
+        self._names_of_all = Names(
+            (column for column in columns if not gate.is_owned(column[0])), lambda: open_row_reader(settings)
+        )
+        self._names_of_persons = tuple(column for column in columns if gate.is_owned(column[0]))
         self._lookups = Lookups(settings, gate)
         self._of_patterns = {entity.name for entity in serving.entities if entity.pattern}
         self._kinds_of_fact: dict[bytes, dict[str, str]] = {}
@@ -64,35 +74,53 @@ class RowFinder:
         caller: Caller,
         only: tuple[str, ...] | None,
         now: int,
+        profiles: ProfileReader | None = None,
+        earlier: Sequence[str] = (),
     ) -> tuple[list[Candidate], list[str]]:
         """Return the rows that belong to a question, each once, and notes on what could not be asked.
 
         :arg tables: Of one cut.
         :arg profile: Of the person that the caller asks for; None for nobody.
+        :arg profiles: Of the cut that the profile is from; None if it is of none.
         :arg only: Live tables whose rows are wanted; None: all.
         :arg now: The present (ms since epoch).
+        :arg earlier: What was asked before in the conversation, the last first: a question that names nothing goes on
+            about what one of these has named.
         """
-        names, cut_short = self._names.known(tables, now)
+        asker = Asker(caller, profile, profiles)
+        names, cut_short = self._known_names(tables, asker, now)
         kinds: dict[str, dict[str, str]] = {}
 
         def known_kinds() -> dict[str, dict[str, str]]:
             kinds.update(kinds or self._kinds(tables))
             return kinds
 
-        findings = self._entities.find(question, names, now)
-        hits, notes = self._lookups.ask(Question(findings, profile, caller, only, now), tables, known_kinds)
-        notes += [
-            f"of {table}.{column} the first {MOST_VALUES:,} names are known only"
-            for table, column in cut_short
-            if self._lookups.may_see(table, caller)
-        ]
+        findings = list(self._entities.find(question, names, now))
+        for text in () if any(finding.way != "date" for finding in findings) else earlier:
+            if meant := [finding for finding in self._entities.find(text, names, now) if finding.way != "date"]:
+                findings += meant
+                break
+        hits, notes = self._lookups.ask(Question(findings, asker, only, now), tables, known_kinds)
+        notes += [f"of {table}.{column} the first {MOST_VALUES:,} names are known only" for table, column in cut_short]
         best = _each_once(hits)
         former = self._former(best, tables, now)
         told = [
             self._told(hit, kinds.get(hit.lookup.table, {}), former.get((hit.lookup.table, hit.row.id), []))
             for hit in best
         ]
-        return _named_apart(told), notes
+        return _named_apart(_ranked(told)), notes
+
+    def _known_names(self, tables: RowReader, asker: Asker, now: int) -> tuple[dict[Column, Gazetteer], list[Column]]:
+        """Return the names that whoever asks may know of, and the columns that have more than are known.
+
+        What others' rows hold changes nothing in what is found: not even whether a word of the question is a name.
+        """
+        known, cut_short = self._names_of_all.known(tables, now)
+        names = {column: found for column, found in known.items() if self._lookups.may_see(column[0], asker.caller)}
+        for column in self._names_of_persons:
+            if self._lookups.may_see(column[0], asker.caller):
+                names[column] = Gazetteer(self._lookups.own_values(*column, asker, tables, now))
+        return names, [column for column in cut_short if column in names]
 
     def _kinds(self, tables: RowReader) -> dict[str, dict[str, str]]:
         facts = tables.facts(COLUMNS)
@@ -140,21 +168,16 @@ class RowFinder:
         texts |= dict.fromkeys(() if expired else unknown, wording.UNKNOWN)
         names = lookup.columns or _in_order(texts, key_columns(row), kinds)
         shown = {column: texts[column] for column in names if column in texts}
-        lines = [wording.columns_text(shown)] if shown else []
+        text = wording.columns_text(shown) or (wording.UNKNOWN if expired else "")
         superseded: tuple[Superseded, ...] = ()
-        if expired:
-            lines.append(f"Unknown since {wording.minute(hit.ends)}: what was known before is too old.")
-        else:
+        if not expired:
             told = set(shown)
             if lookup.text:
-                lines = [PLACEHOLDER.sub(lambda found: texts.get(found[1], wording.UNKNOWN), lookup.text)]
+                text = PLACEHOLDER.sub(lambda found: texts.get(found[1], wording.UNKNOWN), lookup.text)
                 told = {*PLACEHOLDER.findall(lookup.text), *lookup.columns}
             superseded = _superseded(
                 {column: image[column] for column in names if column in image and column in told}, former
             )
-            lines += map(_superseded_text, superseded)
-        if row.state == HELD:
-            lines.append(_HELD)
         place = f"{lookup.table}/{self._short(lookup.table, row)}"
         return Candidate(
             kind="row",
@@ -163,12 +186,14 @@ class RowFinder:
             source=row.source,
             place=place,
             title=self._title(hit, image),
-            text=wording.cut("\n".join(lines), wording.LONGEST_TEXT),
+            text=wording.cut(text, wording.LONGEST_TEXT - _MOST_LASTING),
             position=position_text(row.standing.position),
             as_of=row.as_of,
             since=row.as_of,
             applied_at=row.applied_at,
             score=hit.score,
+            lasting=_lasting(superseded),
+            warning=wording.warning(held=row.state == HELD, unknown_since=hit.ends if expired else None),
             data={column: wording.kept(image[column]) for column in names if column in image},
             superseded=tuple(
                 Superseded(one.column, wording.kept(one.was), wording.kept(one.now), one.until) for one in superseded
@@ -211,9 +236,26 @@ def _superseded(shown: Mapping[str, Any], former: Sequence[Former]) -> tuple[Sup
     return tuple(sorted(found.values(), key=lambda one: (-one.until, order[one.column])))
 
 
+def _lasting(superseded: Iterable[Superseded]) -> str:
+    """Return the newest changes in lines, as many as there is room for."""
+    lines: list[str] = []
+    left = _MOST_LASTING
+    for line in map(_superseded_text, superseded):
+        left -= len(line) + 1
+        if left < 0:
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def _superseded_text(one: Superseded) -> str:
-    was, now = wording.plain(one.was), wording.plain(one.now)
+    was, now = (wording.one_line(wording.plain(value), _LONGEST_FORMER) for value in (one.was, one.now))
     return f"{wording.one_line(one.column)} was {was} until {wording.minute(one.until)}, is {now}"
+
+
+def _ranked(told: Sequence[Candidate]) -> list[Candidate]:
+    """Let of equally useful rows those be more useful that their look-up has put first."""
+    return [msgspec.structs.replace(one, score=max(0.0, one.score - _STEP * place)) for place, one in enumerate(told)]
 
 
 def _each_once(hits: Iterable[Hit]) -> list[Hit]:

@@ -1,7 +1,8 @@
 """The conversation so far: as the application hands it over, or as it is known here, and only to those it belongs to.
 
 What was answered here is known at once, by whoever claimed the conversation. What came over the log is a person's if
-one of its turns names that person and none another one; what names nobody is shown to nobody.
+one of its turns names that person and none another one; what names nobody is shown to nobody. When a turn that was
+handed over was said is not known: none passes for fresh.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from events.errors import HeadraceError, RejectedError, StoreError
 from events.feedback import SPEAKING, Turn, stands_over
 from serving.access.caller import Caller
 from serving.context.candidate import Candidate
-from serving.context.lags import HERE
+from serving.context.lags import HANDED, HERE
 from serving.context.request import Said
 from serving.errors import ForbiddenError
 from serving.lookups import anything
@@ -45,6 +46,7 @@ class Conversation(NamedTuple):
 def given(history: Sequence[Said], caller: Caller, conversation: str, most: int, now: int) -> list[Candidate]:
     """Return the last turns that the application has handed over.
 
+    :arg now: When it has: they were said before, nobody knows how long.
     :raises RejectedError: When one has a role that there is not.
     """
     strange = sorted({said.role for said in history} - SPEAKING.keys())
@@ -57,7 +59,7 @@ def given(history: Sequence[Said], caller: Caller, conversation: str, most: int,
         Candidate(
             kind="turn",
             id=f"{conversation}/{number}",
-            store=HERE,
+            store=HANDED,
             source=caller.key,
             place=conversation,
             title=_SPEAKERS[said.role],
@@ -169,7 +171,7 @@ def _named(lake: SaidTurns | None) -> set[str]:
 
 def _is(holder: Holder, caller: Caller, persons_of: PersonsOf) -> bool:
     if not holder.person or not caller.person:
-        return (holder.person, holder.key) == (caller.person, caller.key)
+        return (holder.person, holder.key) == (caller.person, caller.holding)
     same = holder.person == caller.person or persons_of(holder.person) == {caller.person}
     return same and holder.realm in {"", caller.realm}
 

@@ -24,6 +24,9 @@ LONGEST_TITLE = 200
 UNKNOWN = "unknown"
 """What a value is called that is not known."""
 
+DELETED = "deleted at its source; the delete waits for a decision"
+"""Said of a row that is still shown."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOMENT = re.compile(
@@ -81,6 +84,18 @@ def minute(millis: int) -> str:
         return f"{to_iso(millis)[:16].replace('T', ' ')} UTC"
     except (ValueError, OverflowError, OSError):
         return str(millis)
+
+
+def warning(*, held: bool, unknown_since: int | None) -> str:
+    """Say what speaks against taking a row as it stands; nothing where nothing does.
+
+    :arg held: Whether its source has deleted it, and the delete waits.
+    :arg unknown_since: When its time-to-live ended (ms since epoch); None while it lasts.
+    """
+    unknown = (
+        "" if unknown_since is None else f"unknown since {minute(unknown_since)}: what was known before is too old"
+    )
+    return "; ".join(filter(None, (DELETED if held else "", unknown)))
 
 
 def same(one: Any, other: Any) -> bool:

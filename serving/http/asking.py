@@ -25,6 +25,7 @@ from serving.errors import TooManyError
 from serving.http.limits import Pool, read
 from serving.http.logs import trail_of
 from serving.http.metrics import Metrics
+from serving.http.places import Place
 from serving.http.security import PERSON, Gate
 from serving.service import Service
 from stores.settings import Settings
@@ -65,12 +66,15 @@ class Desk:
         self.watches = Pool(_WATCHING, patience)
         self._answers = AnswerGate(ANSWERS_OF_KEY)
 
-    @contextmanager
-    def answering(self, key: str) -> Iterator[None]:
-        """Take one of the places that a key has for answers in the making.
+    def place(self, key: str) -> Place:
+        """Return one of the places that a key has for answers in the making.
 
-        :raises TooManyError: When it has them all.
+        :returns: It is taken when it is entered, which raises TooManyError when the key has them all.
         """
+        return Place(self._answering(key))
+
+    @contextmanager
+    def _answering(self, key: str) -> Iterator[None]:
         with self._answers.enter(key), self.metrics.streams.track_inprogress():
             yield
 

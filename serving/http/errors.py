@@ -20,6 +20,7 @@ from starlette.responses import Response
 from events.errors import HeadraceError, MissingExtraError, RejectedError, SettingsError, StoreError
 from serving.errors import ForbiddenError, NotFoundError, TooLargeError, TooManyError, UnknownCallerError
 from serving.freshness import StaleError
+from serving.http.misfits import misfit
 from serving.profiles import NobodyError, SeveralError
 
 BUSY_SECONDS = 1
@@ -154,7 +155,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _misfit(request: Request, error: Exception) -> Response:
     del request
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    parts = [f"{_place(one['loc'])}: {_plain(one['msg'])}" for one in found[:_SHOWN]]
+    parts = [misfit(one) for one in found[:_SHOWN]]
     more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
     return refusal(RejectedError("; ".join(parts) + more, "GET /openapi.json says what is taken"))
 
@@ -170,12 +171,3 @@ async def _by_status(request: Request, error: Exception) -> Response:
         said["detail"] = HTTPStatus(status).phrase.lower()
     del request
     return response(status, said, getattr(error, "headers", None))
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part)[:100] for part in location)
-
-
-def _plain(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]

@@ -57,6 +57,13 @@ class Pool:
 
         :raises BusyError: When no thread becomes free in time.
         """
+        return await asyncio.wrap_future(await self.begin(call, *args))
+
+    async def begin(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        """Begin a call in a thread.
+
+        :raises BusyError: When no thread becomes free in time.
+        """
         try:
             with anyio.fail_after(self._seconds):
                 await self._free.acquire()
@@ -68,7 +75,7 @@ class Pool:
         called = self._threads.submit(call, *args)
         # A call cannot be stopped: its thread is free when it has ended, not when whoever waited for it has left.
         called.add_done_callback(partial(self._release, loop))
-        return await asyncio.wrap_future(called)
+        return called
 
     def close(self) -> None:
         """Let go of the threads; those that work come to the end of it. The next call begins new ones."""

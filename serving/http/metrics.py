@@ -5,7 +5,7 @@ How fresh the sources are is looked up when somebody asks for the metrics, not k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from events.context import Context
+from serving.access.caller import Caller
 from serving.answer.parts import Answer
 from serving.service import AnswerEvent, Given, Served
 
@@ -24,14 +25,15 @@ MOST_SOURCES = 500
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _TOKENS = (50, 100, 250, 500, 1000, 2000, 4000, 8000, 32_000, 128_000)
 
-Look: TypeAlias = Callable[[], dict[str, Any]]
-"""Returns the overview of all sources, as `GET /freshness` tells it."""
+Look: TypeAlias = Callable[[Caller], dict[str, Any]]
+"""Returns the overview of all sources, as `GET /freshness` tells it to a caller."""
 
 
 class Metrics:
     """What one server counts."""
 
-    def __init__(self, look: Look | None = None) -> None:
+    def __init__(self, look: Look) -> None:
+        self._look = look
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "headrace_requests", "Requests that were answered.", ["route", "method", "status"], registry=registry
@@ -55,8 +57,6 @@ class Metrics:
         )
         self.limited = Counter("headrace_rate_limited", "Requests that were refused as too many.", registry=registry)
         self.streams = Gauge("headrace_answers_in_the_making", "Answers in the making.", registry=registry)
-        if look is not None:
-            registry.register(Sources(look))
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -84,25 +84,22 @@ class Metrics:
         self._answers.labels(answer.model[:200], "yes" if answer.degraded else "no").inc()
         self._first_token.observe(answer.first_token / 1000)
 
-    def text(self) -> bytes:
-        """Return all of them as Prometheus reads them."""
-        return generate_latest(self.registry)
+    def text(self, caller: Caller) -> bytes:
+        """Return all that a caller may see of them as Prometheus reads them."""
+        return generate_latest(self.registry) + generate_latest(Sources(self._look, caller))
 
 
 class Sources(Collector):
-    """Reads at each request for the metrics how fresh the sources are."""
+    """Reads at each request for the metrics how fresh the sources are, and what there is for whoever asks."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: Look, caller: Caller) -> None:
         self._look = look
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Tell nothing beforehand: else the registry would look everything up when it is made."""
-        return ()
+        self._caller = caller
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            seen = self._look()
+            seen = self._look(self._caller)
         except Exception:  # the other metrics are needed most when the stores cannot be read
             yield GaugeMetricFamily("headrace_overview_up", "Whether the sources could be looked up.", 0)
             return

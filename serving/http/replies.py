@@ -27,6 +27,7 @@ ITEM: dict[str, Any] = {
     "age_ms": 61_000,
     "lag_ms": 420,
     "stale": False,
+    "warning": "",
     "score": 0.93,
     "tokens": 14,
     "data": {"flight": "CV 214", "price": 149},
@@ -94,6 +95,7 @@ class Item(Reply):
     age_ms: int
     lag_ms: int | None = Field(description="how far the store was behind this source at most; null if not known")
     stale: bool = Field(description="whether that is more than the source's objective, or not known")
+    warning: str = Field(description="what speaks against taking it as it stands, such as that it is deleted; or empty")
     score: float
     tokens: int
     data: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -84,15 +85,18 @@ async def kept(asked: Asked, id: str = Path(max_length=LONGEST_ID)) -> Response:
 async def answer(asked: Asked, body: AnswerBody, request: Request) -> Response:
     """Answer a question from its context, as it is written, or whole."""
     wanted = body.request(asked.desk.settings.serving.wait_seconds)
-    told = Told(asked.service.answer(asked.caller, wanted), asked.desk.answering(asked.caller.key))
+    desk, place = asked.desk, asked.desk.place(asked.caller.key)
+    run = partial(place.run, desk.reads)
+    wait = run if wanted.demand is None else partial(place.run, desk.waits)
+    told = Told(asked.service.answer(asked.caller, wanted, run=run, wait=wait), place)
     try:
         first = await while_there(request.receive, told.next())
         if first is None or not body.stream:
-            return await while_there(request.receive, _whole(asked.desk, first, told))
+            return await while_there(request.receive, _whole(desk, first, told))
     except BaseException:
         await told.close()
         raise
-    return EventStream(first, told, asked.desk.stopping, asked.desk.metrics.event)
+    return EventStream(first, told, desk.stopping, desk.metrics.event)
 
 
 @router.post("/search", response_class=Response, responses={200: {"model": SearchReply}, **documented(*_ALWAYS)})

@@ -71,7 +71,8 @@ async def letters(asked: Asked, query: Annotated[LettersQuery, InQuery()]) -> Re
 async def metrics(asked: Asked) -> Response:
     """Return metrics for Prometheus, which sends a key by `authorization` of its `scrape_configs`."""
     asked.caller.check("freshness")
-    return Response(await asked.desk.watches.run(asked.desk.metrics.text), headers={"Content-Type": CONTENT_TYPE})
+    text = await asked.desk.watches.run(asked.desk.metrics.text, asked.caller)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 
 @router.get("/openapi.json", include_in_schema=False)

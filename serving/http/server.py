@@ -22,12 +22,15 @@ from typing_extensions import override
 
 from events.clock import system_clock
 from events.errors import HeadraceError
+from serving.access.caller import local
 from serving.access.keys import Keys
 from serving.access.tokens import Tokens
+from serving.context.request import ContextRequest
 from serving.http.app import build_app
 from serving.http.asking import Desk
 from serving.http.logs import configure, logger
 from serving.http.security import HEAD_BYTES, is_loopback
+from serving.runs import make_folder
 from serving.service import Service
 from stores.settings import Settings
 
@@ -58,9 +61,10 @@ def serve(
     :arg tell_key: Whether the address that is printed holds it.
     :arg open_page: Open the page in the user's browser.
     :arg level: Of the log on stderr.
-    :raises HeadraceError: When the address cannot be listened to, or a setting is wrong.
+    :raises HeadraceError: When the address cannot be listened to, a setting is wrong, or no store can be made.
     """
     configure(level, system_clock)
+    make_folder(settings.data_dir)
     listener = listen(settings.serving.host, settings.serving.port)
     try:
         _warn(settings)
@@ -189,9 +193,11 @@ async def _beside(desk: Desk) -> AsyncIterator[None]:
 
 
 async def _warm(desk: Desk) -> None:
-    """Load the model that reads questions: else the first one waits for it."""
+    """Load what reads questions, and open the stores: else the first question waits for it."""
+    question = ContextRequest(question="warm", peek=True)
     try:
-        await anyio.to_thread.run_sync(desk.service.knowledge.search, "warm", 1)
+        await anyio.to_thread.run_sync(desk.service.knowledge.search, question.question, 1)
+        await anyio.to_thread.run_sync(desk.service.context, local(), question)
     except HeadraceError as error:
         logger.error("%s", error)
     except Exception as error:

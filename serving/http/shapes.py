@@ -15,6 +15,8 @@ LONGEST_ID = 512
 MOST_TURNS = 50
 _YEARS = 3_200_000_000_000
 """A hundred years in milliseconds."""
+_NOT_BLANK = r"\S"
+_PAIR = r"^[^=]+="
 
 
 def _not_blank(text: str) -> str:
@@ -26,7 +28,7 @@ def _not_blank(text: str) -> str:
 
 Question = Annotated[
     str,
-    Field(min_length=1, max_length=100_000, pattern=r"\S", description="what is asked, in the asker's own words"),
+    Field(min_length=1, max_length=100_000, pattern=_NOT_BLANK, description="what is asked, in the asker's own words"),
 ]
 Id = Annotated[str, Field(max_length=LONGEST_ID)]
 GivenId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
@@ -40,6 +42,12 @@ Wait = Annotated[
     Field(ge=0, le=300, allow_inf_nan=False, description="seconds to wait for that, at most the server's own bound"),
 ]
 _POSITION = r"^([0-9]{1,18}:)?([0-9]{1,38}(\.[0-9]{1,38}){0,7}|[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})$"
+FORMS = {
+    _NOT_BLANK: "it is blank: say something",
+    _PAIR: "it is no condition, such as `model=gpt-x`",
+    _POSITION: "it is no position, such as `0/16B3748` or `12.5`: send one as an answer had it",
+}
+"""What to say of a text that has not the form of a pattern."""
 PositionText = Annotated[
     str, Field(max_length=400, pattern=_POSITION, description="as answers have it, or a PostgreSQL LSN: `0/16B3748`")
 ]
@@ -155,7 +163,7 @@ class TokenBody(Body):
     """`POST /tokens`."""
 
     person: Annotated[GivenId, AfterValidator(_not_blank)] = Field(
-        description="whom it is for: id, e-mail address, telephone number, `TYPE:VALUE` or a record", pattern=r"\S"
+        description="whom it is for: id, e-mail address, telephone number, `TYPE:VALUE` or a record", pattern=_NOT_BLANK
     )
     realm: Id = Field("", description="the person's realm, where one thing leads to several persons")
     audiences: Labels | None = None
@@ -233,7 +241,7 @@ class KpiQuery(KpisQuery):
     """`GET /kpis/{name}`."""
 
     by: list[Id] = Field([], max_length=10, description="fields that it is grouped by")
-    where: list[Annotated[str, Field(max_length=1000, pattern=r"^[^=]+=")]] = Field(
+    where: list[Annotated[str, Field(max_length=1000, pattern=_PAIR)]] = Field(
         [], max_length=10, description="FIELD=VALUE: these groups only"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from serving.context.wording import DELETED, UNKNOWN
 from serving.http.errors import kind_of
 from serving.render import span
 
@@ -72,15 +73,17 @@ def profile_text(found: Mapping[str, Any]) -> str:
 
 
 def rows_text(found: Mapping[str, Any]) -> str:
-    """Return rows of a live table, one a line, and how old the table is at most."""
+    """Return rows of a live table, one a line, with what is not known of them, and how old the table is at most."""
     age = found["age_ms"]
     held = "how old it is cannot be told" if age is None else f"complete up to {span(age)} ago"
     lines = [f"{len(found['rows'])} rows of {found['table']}; {held}"]
     for row in found["rows"]:
         if row["row"] is None:
-            lines.append(f"- {_columns(row['key'])}: not known since {row['unknown_since']}")
+            told = f"- {_columns(row['key'])}: not known since {row['unknown_since']}"
         else:
-            lines.append(f"- {_columns(row['row'])} (changed {span(row['age_ms'])} ago)")
+            unknown = dict.fromkeys(row["unknown"], UNKNOWN)
+            told = f"- {_columns({**row['row'], **unknown})} (changed {span(row['age_ms'])} ago)"
+        lines.append(f"{told}; {DELETED}" if row["held"] else told)
     return "\n".join(lines)
 
 

@@ -40,7 +40,8 @@ and states change by the second. Example: {"question": "Is flight CV 214 on Frid
 
 Returns a text ready to read, its items numbered; and the items as data. Of each item: `as_of` is when the fact became
 true at its source, `age_ms` how long ago that was (old is not wrong: a rule may stand for years); `lag_ms` is how far
-this copy may be behind its source, and `stale` that it is further behind than it should be: then say so. `superseded`
+this copy may be behind its source, and `stale` that it is further behind than it should be: then say so. `warning`
+says what else speaks against taking it as it stands, such as that it is deleted: then do not take it so. `superseded`
 are values that were true until lately: whoever was told one of them should be told that it changed."""
 _SEARCH = """Passages of the company's documents that say most about a question, best first, without tables or persons.
 

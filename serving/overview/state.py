@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -92,6 +93,8 @@ class Overview(msgspec.Struct, frozen=True):
     def problems(self) -> list[str]:
         """Return what is not as it should be, in a line each: for whoever watches without looking."""
         told = [f"{name} cannot be read: {why}" for name, why in self.unavailable.items()]
+        if not self.wanted | self.running:
+            told.append("nothing is configured here: no flow has anything to follow")
         told += [f"the flow {flow} does not run" for flow in FLOWS if flow in self.wanted - self.running]
         for source in self.sources:
             named = f"{source.source} of the flow {source.flow}"
@@ -101,6 +104,13 @@ class Overview(msgspec.Struct, frozen=True):
             elif source.configured and source.partitions and source.lag is None:
                 told.append(f"{named} has not been read whole yet")
         return told
+
+    def with_tables(self, names: Collection[str]) -> Overview:
+        """Return it with what the stores hold of these live tables, and of no others."""
+        if not self.stores.get("tables"):
+            return self
+        tables = {name: held for name, held in self.stores["tables"].items() if name in names}
+        return msgspec.structs.replace(self, stores={**self.stores, "tables": tables})
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data for other programs: times in ISO 8601, spans in milliseconds."""

@@ -20,6 +20,7 @@ export class ItemView {
     this.title = said("h3", "");
     this.place = said("p", "", { class: "place" });
     this.badge = el("span", { class: "badge stale", dataset: { testid: "stale" }, hidden: true });
+    this.warning = said("p", "", { class: "warning", dataset: { testid: "warning" }, hidden: true });
     this.left = el("span", { class: "badge", hidden: true, text: "not in the context any more" });
     this.list = el("dl", { class: "values" });
     this.text = said("p", "", { class: "text" });
@@ -44,6 +45,7 @@ export class ItemView {
         el("span", { class: "kind", text: KINDS[item.kind] ?? item.kind }),
       ),
       this.place,
+      this.warning,
       this.list,
       this.text,
       this.more,
@@ -111,9 +113,11 @@ export class ItemView {
   #check(item) {
     const known = item.lag_ms !== null && item.lag_ms !== undefined;
     since(this.checked, known ? Date.parse(item.read_at) - item.lag_ms : null, "not known when it was checked");
+    setText(this.warning, item.warning ?? "");
+    this.warning.hidden = !item.warning;
     this.badge.hidden = !item.stale;
     setText(this.badge, known ? "may be out of date" : "may be out of date: its source is not heard");
-    this.node.classList.toggle("is-stale", Boolean(item.stale));
+    this.node.classList.toggle("is-stale", Boolean(item.stale || item.warning));
   }
 
   #fill() {

@@ -35,6 +35,7 @@ def metadata(context: Context, item: Item) -> dict[str, Any]:
         "age_ms": item.age_ms,
         "lag_ms": item.lag_ms,
         "stale": item.stale,
+        "warning": item.warning,
         "score": item.score,
         "superseded": "; ".join(f"{change.column} was {change.was} until {change.until}" for change in item.superseded),
     }

@@ -52,6 +52,11 @@ class HeadraceRetriever(BaseRetriever):
 
     def _documents(self, context: Context) -> list[Document]:
         return [
-            Document(page_content=item.text, metadata=metadata(context, item), id=item.id)
+            # Of metadata a model sees nothing, unless somebody puts it into the prompt.
+            Document(
+                page_content="\n".join(filter(None, (item.text, item.warning))),
+                metadata=metadata(context, item),
+                id=item.id,
+            )
             for item in chosen(context, self.kinds)
         ]

@@ -23,7 +23,7 @@ except ImportError:
     package = "llama_index.core"
     raise MissingExtraError(package, "llamaindex") from None
 
-_FOR_MODELS = frozenset({"source", "title", "as_of", "stale", "superseded"})
+_FOR_MODELS = frozenset({"source", "title", "as_of", "stale", "superseded", "warning"})
 
 
 class HeadraceRetriever(BaseRetriever):

@@ -20,7 +20,7 @@ from events.clock import system_clock
 from events.errors import HeadraceError
 from serving.access.keys import new_key
 from serving.commands.serve import PAGE_KEY
-from serving.runs import UP, lock_path, missing, with_work
+from serving.runs import UP, folders_of, lock_path, make_folder, missing, streams_of, with_work
 from serving.supervise import health
 from serving.supervise.log_file import LogFile
 from serving.supervise.process import Process
@@ -109,6 +109,9 @@ class Supervisor:
         self._team = Team(members, self._told, self._key, self._announce)
         what = ", ".join(processes)
         self._told.say(f"headrace up: {what}, over {settings.data_dir}; what they say is kept in {logs}")
+        if "knowledge" in flows and not folders_of("knowledge", settings):
+            only = ", ".join(streams_of("knowledge", settings))
+            self._told.say(f"no folder is named in headrace.toml: knowledge follows the stream {only} only")
 
     def run(self, stopping: Stopping) -> int:
         """Look after them until it is asked to stop."""
@@ -185,7 +188,7 @@ def _checked(settings: Settings, flows: Sequence[str]) -> list[str]:
 def _only_one(data: Path) -> Iterator[None]:
     import fcntl
 
-    data.mkdir(parents=True, exist_ok=True)
+    make_folder(data)
     lock = os.open(lock_path(UP, data), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

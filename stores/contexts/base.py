@@ -15,7 +15,7 @@ class KeptContext(msgspec.Struct, frozen=True):
 
     :arg person: Whose data may be in it; empty for nobody's. Only that person may see it again.
     :arg audiences: Labels that its documents were chosen for: only who has all of them may see it again.
-    :arg key: Name of the key of the application that asked.
+    :arg key: What tells the key of the application that asked from all others, and from later ones of its name.
     :arg at: When it was assembled (ms since epoch).
     :arg body: The very bytes.
     """
@@ -33,7 +33,7 @@ class KeptContext(msgspec.Struct, frozen=True):
 class Holder(msgspec.Struct, frozen=True):
     """Who a conversation belongs to: only they may add to it, rate it or see it.
 
-    :arg key: Name of the key of the application.
+    :arg key: What tells the key of the application from all others, and from later ones of its name.
     """
 
     realm: str
@@ -57,8 +57,11 @@ class ContextStore(ABC):
         """Return up to `limit` contexts of a conversation, newest first."""
 
     @abstractmethod
-    def claim(self, conversation: str, holder: Holder) -> Holder:
-        """Return who a conversation belongs to: whoever claimed it first; from now on `holder`, if nobody did."""
+    def claim(self, conversation: str, holder: Holder, at: int) -> Holder:
+        """Return who a conversation belongs to: whoever claimed it first; from now on `holder`, if nobody did.
+
+        :arg at: When that is: a claim after which nothing is kept grows old, too.
+        """
 
     @abstractmethod
     def holder(self, conversation: str) -> Holder | None:
@@ -76,8 +79,15 @@ class ContextStore(ABC):
     def prune(self, before: int, most_bytes: int) -> int:
         """Let go of contexts and turns from before `before`, and of the oldest until at most `most_bytes` stay.
 
-        :returns: How many contexts went.
+        Who a conversation belongs to is remembered until nothing of it is left and `before` is past its last.
+
+        :returns: How much went: contexts, turns and claims. A call may let go of a part only; after one that returns 0
+            nothing is there that is too old or too much.
         """
+
+    @abstractmethod
+    def conversations(self, realm: str, persons: Collection[str]) -> list[str]:
+        """Return the ids of the conversations of these persons, sorted: claimed by one, or one is named in them."""
 
     @abstractmethod
     def held(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:

@@ -26,7 +26,7 @@ _MOST, _SPARE, _WAIT_SECONDS = 32, 8, 30.0
 _LEVEL = 3
 """Of zlib: a third of the time of the default, a tenth more bytes."""
 _AT_ONCE = 1000
-"""What one call of `prune` lets go of at most, of each kind: it holds up who keeps meanwhile."""
+"""What one call of `prune` lets go of at most: it holds up who keeps meanwhile."""
 _READ_AT_ONCE = 200
 
 _encode = msgspec.json.Encoder().encode
@@ -38,14 +38,21 @@ _KEEP = f"INSERT OR IGNORE INTO contexts ({_CONTEXT}, size) VALUES (?, ?, ?, ?, 
 _ADD = (
     "INSERT OR IGNORE INTO turns (conversation, time, speaking, id, person, size, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_TOUCH = "UPDATE holders SET touched = max(ifnull(touched, ?1), ?1) WHERE conversation = ?2"
+_TOUCH = "UPDATE holders SET touched = max(touched, ?1) WHERE conversation = ?2"
 _TURNS = """SELECT value FROM turns WHERE conversation = ? ORDER BY time DESC, speaking DESC, id DESC LIMIT ?"""
 
-_OLDEST = """SELECT kind, number, size FROM (
+_OLDEST = """SELECT kind, number, time, size FROM (
     SELECT * FROM (SELECT 0 AS kind, number, at AS time, size FROM contexts ORDER BY at LIMIT :most)
     UNION ALL
     SELECT * FROM (SELECT 1 AS kind, number, time, size FROM turns ORDER BY time LIMIT :most)
     ) ORDER BY time, kind, number LIMIT :most"""
+_SIZE = "SELECT (SELECT total(size) FROM contexts) + (SELECT total(size) FROM turns)"
+_FORSAKEN = """DELETE FROM holders WHERE conversation IN (
+    SELECT conversation FROM holders WHERE touched < ?1
+        AND NOT EXISTS (SELECT 1 FROM contexts WHERE contexts.conversation = holders.conversation
+            AND contexts.conversation <> '')
+        AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation = holders.conversation)
+    LIMIT ?2)"""
 
 
 class SqliteContexts(ContextStore):
@@ -81,12 +88,12 @@ class SqliteContexts(ContextStore):
         return self._contexts(chosen, (conversation, limit))
 
     @override
-    def claim(self, conversation: str, holder: Holder) -> Holder:
+    def claim(self, conversation: str, holder: Holder, at: int) -> Holder:
         found = self.holder(conversation)
         if found is None:
-            row = (conversation, holder.realm, holder.person, holder.key)
+            row = (conversation, holder.realm, holder.person, holder.key, at)
             with self._writing() as db:
-                db.execute("INSERT OR IGNORE INTO holders VALUES (?, ?, ?, ?, NULL)", row)
+                db.execute("INSERT OR IGNORE INTO holders VALUES (?, ?, ?, ?, ?)", row)
                 found = _holder(db, conversation)
         return found or holder
 
@@ -115,28 +122,24 @@ class SqliteContexts(ContextStore):
 
     @override
     def prune(self, before: int, most_bytes: int) -> int:
-        """Let go of what is too old or too much, at most 1,000 contexts and 1,000 turns a call.
-
-        Who a conversation belongs to is remembered until nothing of it is left and `before` is past its last.
-        """
+        """Let go of what is too old or too much, the oldest first, at most 1,000 of it and 1,000 claims a call."""
         if not self._path.exists():
             return 0
         with self._writing() as db:
-            gone = [*_old(db, "contexts", "at", before)], [*_old(db, "turns", "time", before)]
-            if not any(gone):
-                gone = _too_much(db, most_bytes)
+            gone = _ended(db, before, most_bytes)
             for table, numbers in zip(("contexts", "turns"), gone, strict=True):
                 db.executemany(f"DELETE FROM {table} WHERE number = ?", [(number,) for number in numbers])  # noqa: S608  # our own names
-            db.execute(
-                """DELETE FROM holders WHERE conversation IN (
-                    SELECT conversation FROM holders WHERE touched < ?1
-                        AND NOT EXISTS (SELECT 1 FROM contexts WHERE contexts.conversation = holders.conversation
-                            AND contexts.conversation <> '')
-                        AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation = holders.conversation)
-                    LIMIT ?2)""",
-                (before, _AT_ONCE),
-            )
-        return len(gone[0])
+            claims = db.execute(_FORSAKEN, (before, _AT_ONCE)).rowcount
+        return sum(map(len, gone)) + claims
+
+    @override
+    def conversations(self, realm: str, persons: Collection[str]) -> list[str]:
+        with self._reading() as db:
+            if db is None:
+                return []
+            with theirs(db, realm, persons, ()):
+                query = "SELECT conversation FROM theirs ORDER BY conversation"
+                return [conversation for (conversation,) in db.execute(query)]
 
     @override
     def held(self, realm: str, persons: Collection[str], conversations: Collection[str]) -> int:
@@ -240,21 +243,19 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _old(db: sqlite3.Connection, table: str, time: str, before: int) -> Iterator[int]:
-    query = f"SELECT number FROM {table} WHERE {time} < ? ORDER BY {time} LIMIT ?"  # noqa: S608  # our own names
-    return (number for (number,) in db.execute(query, (before, _AT_ONCE)).fetchall())
-
-
-def _too_much(db: sqlite3.Connection, most_bytes: int) -> tuple[list[int], list[int]]:
-    """Return the oldest contexts and turns without which at most `most_bytes` stay, as far as one call goes."""
-    [(size,)] = db.execute("SELECT (SELECT total(size) FROM contexts) + (SELECT total(size) FROM turns)")
-    over = size - most_bytes
+def _ended(db: sqlite3.Connection, before: int, most_bytes: int) -> tuple[list[int], list[int]]:
+    """Return the contexts and turns that are too old or too much, as far as one call goes."""
     gone: tuple[list[int], list[int]] = ([], [])
-    for kind, number, bytes_ in db.execute(_OLDEST, {"most": _AT_ONCE}) if over > 0 else ():
-        if over <= 0:
-            break
+    freed, over = 0, None
+    for kind, number, time, size in db.execute(_OLDEST, {"most": _AT_ONCE}).fetchall():
+        if time >= before:
+            if over is None:  # only now: it is a look at all that there is
+                [(all_of_it,)] = db.execute(_SIZE)
+                over = all_of_it - most_bytes
+            if freed >= over:
+                break
         gone[kind].append(number)
-        over -= bytes_
+        freed += size
     return gone
 
 

@@ -31,11 +31,11 @@ LAYOUT = Layout(
         "CREATE INDEX contexts_at ON contexts (at, size)",
         "CREATE INDEX contexts_conversation ON contexts (conversation, at) WHERE conversation <> ''",
         "CREATE INDEX contexts_person ON contexts (realm, person) WHERE person <> ''",
-        # touched: time of the newest that was kept in the conversation; null before the first.
+        # touched: time of the newest that was kept in the conversation; before the first, of the claim.
         """CREATE TABLE holders (conversation TEXT PRIMARY KEY, realm TEXT NOT NULL, person TEXT NOT NULL,
-            key TEXT NOT NULL, touched INTEGER) STRICT, WITHOUT ROWID""",
+            key TEXT NOT NULL, touched INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
         "CREATE INDEX holders_person ON holders (realm, person) WHERE person <> ''",
-        "CREATE INDEX holders_touched ON holders (touched) WHERE touched IS NOT NULL",
+        "CREATE INDEX holders_touched ON holders (touched)",
         # speaking: of turns at the same time, who comes first.
         """CREATE TABLE turns (number INTEGER PRIMARY KEY, conversation TEXT NOT NULL, time INTEGER NOT NULL,
             speaking INTEGER NOT NULL, id TEXT NOT NULL, person TEXT NOT NULL, size INTEGER NOT NULL,

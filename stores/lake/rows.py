@@ -1,7 +1,8 @@
 """From what belongs to a conversation to its row in the lake, and back: a function of the set of events.
 
 Of events that have the same kind and id at most one is given; which one stands has been decided before. Going there and
-back loses nothing but a comment's verdict, which is ours and not the event's.
+back loses nothing but a comment's verdict, which is ours and not the event's, and which of several contexts held whose
+data. Back and there again it is the same row.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def conversation_row(conversation: str, events: Iterable[Said], objective: Objec
         "end": turns[-1].time * _MICROS,
         "applications": sorted({turn.application for turn in turns if turn.application}),
         "person": persons[-1] if persons else "",
-        "persons": sorted(set(persons)),
+        "persons": sorted({*persons, *(context.person for context in contexts if context.person)}),
         "language": next((turn.language for turn in reversed(turns) if turn.language), ""),
         "consent": next((turn.consent for turn in reversed(turns) if turn.consent is not None), None),
         "turns": [_columns(turn) for turn in turns],
@@ -102,9 +103,13 @@ def events_of(row: Mapping[str, Any]) -> list[Said]:
     found: list[Said] = [_event(Turn, conversation, columns) for columns in row["turns"]]
     found += [_event(Rating, conversation, columns) for columns in row["ratings"]]
     found += [_event(Comment, conversation, columns) for columns in row["comments"]]
-    for columns in row["contexts"]:
+    # Who is named by no other event must have been named by a context.
+    named = {event.person for event in found}
+    unnamed = [person for person in row["persons"] if person not in named]
+    for place, columns in enumerate(row["contexts"]):
+        person = unnamed[place % len(unnamed)] if unnamed else ""
         items = tuple(ShownItem(**{**item, "as_of": _millis(item["as_of"])}) for item in columns["items"])
-        found.append(_event(ShownContext, conversation, {**columns, "items": items}))
+        found.append(_event(ShownContext, conversation, {**columns, "items": items, "person": person}))
     return found
 
 

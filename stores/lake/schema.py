@@ -1,8 +1,9 @@
 """The columns of the lake: one row a conversation, with all that was said, shown and thought of it, nothing left out.
 
-Times are microseconds in UTC, as Delta Lake has them. A row holds every field of its events, so that they can be made
-of it again (`stores/lake/rows.py`) when feedback comes that amends it; but a comment
-carries no verdict: that is ours, not the event's, and lies with the facts behind the KPIs.
+Times are microseconds in UTC, as Delta Lake has them. A row holds every field of its
+events but two, so that they can be made of it again (`stores/lake/rows.py`) when feedback comes that amends it. A
+comment carries no verdict: that is ours, not the event's, and lies with the facts behind the KPIs. A context does not
+name its person: the row does, among all others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def schema() -> Any:
     - `begin`, `end`: of the first and the last turn.
     - `applications`, `persons`: all that its events name; `person`, `language` and `consent` as said last, empty or
       null if never.
-    - `turns`, `ratings`, `comments`, `contexts`: in the order of their times.
+    - `turns`, `ratings`, `comments`, `contexts`: in the order of their times. Whose data a context may hold is not said
+      with it, only among `persons`.
     - `good`, `bad`: how many of its ratings are.
     - `fresh`: whether no shown piece was out of date; null if no context is known, or not all that turns name.
     - `revision`: a digest of all that.

@@ -225,7 +225,7 @@ class Conversations:
         if not persons:
             return []
         with explained(self._path):
-            for number, kind, value in self._db.execute("SELECT conversation, kind, value FROM events WHERE kind <> 3"):
+            for number, kind, value in self._db.execute("SELECT conversation, kind, value FROM events"):
                 if _DECODERS[kind].decode(value).person in persons:
                     numbers.add(number)
             query = f"SELECT {_KEPT} FROM conversations WHERE number IN (SELECT value FROM json_each(?))"  # noqa: S608  # our own names

@@ -64,6 +64,17 @@ def test_ages_tick_and_stale_items_say_so(open_page: Open) -> None:
     expect(flight.get_by_test_id("stale")).to_be_hidden()
 
 
+def test_what_speaks_against_an_item_is_said_before_its_values(open_page: Open, api: FakeApi) -> None:
+    gone = "deleted at its source; the delete waits for a decision"
+    found = api.found
+    api.found = lambda now: [one | {"warning": gone if one["kind"] == "row" else ""} for one in found(now)]
+    page = open_page()
+    answered(page)
+    flight = page.locator("[data-id='flights/CRV204']")
+    expect(flight.get_by_test_id("warning")).to_have_text(gone)
+    expect(page.get_by_test_id("item-chunk").get_by_test_id("warning")).to_be_hidden()
+
+
 def test_ages_go_by_the_servers_clock(open_page: Open, api: FakeApi) -> None:
     page = open_page()
     # This machine's clock is a day ahead from here on.

@@ -64,13 +64,13 @@ def test_a_key_that_may_not_sign_takes_a_token_of_the_application(
 ) -> None:
     api.fail["tokens"] = (
         403,
-        {"kind": "forbidden", "detail": "the key has not the scope 'tokens'", "hint": "make one"},
+        {"kind": "forbidden", "detail": "the key lacks the scope 'tokens'", "hint": "make one"},
     )
     page = open_page()
     page.get_by_test_id("who").click()
     page.get_by_test_id("person").fill(MAIL)
     page.get_by_test_id("sign").click()
-    expect(page.get_by_test_id("who-trouble")).to_contain_text("has not the scope 'tokens'")
+    expect(page.get_by_test_id("who-trouble")).to_contain_text("lacks the scope 'tokens'")
     page.get_by_test_id("token").fill("not a token")
     page.get_by_test_id("use-token").click()
     expect(page.get_by_test_id("who-trouble")).to_contain_text("This is not a token.")

@@ -64,6 +64,7 @@ def test_what_is_not_there_is_none(store: ContextStore) -> None:
     assert store.held("default", ["panna"], ["k1"]) == 0
     assert store.erase("default", ["panna"], ["k1"], ["c1"]) == 0
     assert store.mentions(["x"]) == []
+    assert store.conversations("default", ["panna"]) == []
 
 
 def test_a_context_that_is_there_stays_as_it_is(store: ContextStore) -> None:
@@ -95,10 +96,10 @@ def test_contexts_of_a_conversation_come_newest_first(store: ContextStore) -> No
 
 def test_a_conversation_belongs_to_whoever_claimed_it_first(store: ContextStore) -> None:
     other = Holder("default", "pbert", "shop")
-    assert store.claim("k1", ANNA) == ANNA
-    assert store.claim("k1", other) == ANNA
+    assert store.claim("k1", ANNA, NOW) == ANNA
+    assert store.claim("k1", other, NOW) == ANNA
     assert store.holder("k1") == ANNA
-    assert store.claim("k2", other) == other
+    assert store.claim("k2", other, NOW) == other
 
 
 def test_turns_come_in_their_order_the_last_of_them(store: ContextStore) -> None:
@@ -120,7 +121,8 @@ def test_what_is_too_old_goes(store: ContextStore) -> None:
     for number in range(10):
         store.keep(kept(f"c{number}", at=NOW + number))
     store.add_turns([turn("k1", str(number), time=NOW + number) for number in range(4)])
-    assert store.prune(NOW + 3, 10**9) == 3
+    assert store.prune(NOW + 3, 10**9) == 6
+    assert store.prune(NOW + 3, 10**9) == 0
     assert [number for number in range(10) if store.get(f"c{number}")] == list(range(3, 10))
     assert [one.id for one in store.turns("k1", 10)] == ["3"]
 
@@ -142,8 +144,40 @@ def test_one_call_of_pruning_is_bounded(store: ContextStore) -> None:
     assert first + store.prune(NOW + 10_000, 10**9) == 1500
 
 
+def test_pruning_ends_only_when_nothing_is_too_old_or_too_much(store: ContextStore) -> None:
+    store.keep(kept("c0"))
+    store.add_turns([turn("k1", str(number), time=NOW + number, text="x" * 100) for number in range(2500)])
+    store.claim("k2", ANNA, NOW)
+    assert _pruned(store, NOW + 2000, 10**9) == 1 + 2000 + 1
+    assert [one.id for one in store.turns("k1", 5000)] == [str(number) for number in range(2000, 2500)]
+    assert store.holder("k2") is None
+    assert _pruned(store, NOW + 2000, 10_000) > 0
+    last = [one.id for one in store.turns("k1", 5000)]
+    assert last == [str(number) for number in range(2500 - len(last), 2500)]
+    assert 0 < len(last) < 100
+    assert _pruned(store, NOW + 2100, 0) == len(last)
+
+
+def test_what_is_too_much_goes_in_the_same_call_as_what_is_too_old(store: ContextStore) -> None:
+    for number in range(10):
+        store.keep(kept(f"c{number}", at=NOW + number, body=os.urandom(10_000)))
+    assert store.prune(NOW + 2, 45_000) == 6
+    assert [number for number in range(10) if store.get(f"c{number}")] == [6, 7, 8, 9]
+
+
+def test_a_claim_after_which_nothing_was_kept_is_forgotten_when_it_is_past(store: ContextStore) -> None:
+    for number in range(1500):
+        store.claim(f"rated-{number}", ANNA, NOW + number % 2)
+    store.claim("rated-1", ANNA, NOW + 9)
+    assert _pruned(store, NOW, 0) == 0
+    assert _pruned(store, NOW + 1, 0) == 750
+    assert store.holder("rated-0") is None
+    assert store.holder("rated-1") == ANNA
+    assert _pruned(store, NOW + 2, 0) == 750
+
+
 def test_a_conversation_stays_claimed_until_all_of_it_is_past(store: ContextStore) -> None:
-    store.claim("k1", ANNA)
+    store.claim("k1", ANNA, NOW)
     assert store.prune(NOW, 10**9) == 0
     store.keep(kept("c1", at=NOW, conversation="k1"))
     store.keep(kept("c2", at=NOW + 10, conversation="k1"))
@@ -156,8 +190,8 @@ def test_a_conversation_stays_claimed_until_all_of_it_is_past(store: ContextStor
 
 
 def test_everything_of_a_person_and_of_its_conversations_is_erased(store: ContextStore) -> None:
-    store.claim("held", ANNA)
-    store.claim("other", Holder("default", "pbert", "desk"))
+    store.claim("held", ANNA, NOW)
+    store.claim("other", Holder("default", "pbert", "desk"), NOW)
     store.keep(kept("own", person="panna"))
     store.keep(kept("in-own", conversation="shown", person="panna"))
     store.keep(kept("beside-own", conversation="shown"))
@@ -181,6 +215,20 @@ def test_everything_of_a_person_and_of_its_conversations_is_erased(store: Contex
     assert store.erase("default", ["panna"], ["named"], ["by-id"]) == 0
 
 
+def test_the_conversations_of_persons_are_those_that_they_claimed_and_those_that_name_them(store: ContextStore) -> None:
+    store.claim("claimed", ANNA, NOW)
+    store.claim("other", Holder("default", "pbert", "desk"), NOW)
+    store.claim("elsewhere", Holder("partners", "panna", "desk"), NOW)
+    store.claim("nobodys", Holder("", "", "desk"), NOW)
+    store.keep(kept("c1", conversation="shown", person="panna"))
+    store.keep(kept("c2", conversation="", person="panna"))
+    store.keep(kept("c3", conversation="nobodys"))
+    store.add_turns([turn("spoken", "1", person="anna-before"), turn("spoken", "2"), turn("other", "3")])
+    assert store.conversations("default", ["panna", "anna-before"]) == ["claimed", "shown", "spoken"]
+    assert store.conversations("default", ["pbert"]) == ["other"]
+    assert store.conversations("default", ["", "nobody"]) == []
+
+
 def test_contexts_that_hold_a_text_are_found(store: ContextStore) -> None:
     bodies = {"a": "Anna Kowalska", "b": 'said "so"', "c": "line\nend", "d": "größer", "e": "nothing"}
     for id_, text in bodies.items():
@@ -195,7 +243,7 @@ def test_what_cannot_be_written_is_refused_in_words(store: ContextStore) -> None
     for refused in (
         lambda: store.keep(kept("c\ud800")),
         lambda: store.keep(kept("c", at=2**70)),
-        lambda: store.claim("\ud800", ANNA),
+        lambda: store.claim("\ud800", ANNA, NOW),
         lambda: store.add_turns([turn("k1", "\ud800")]),
     ):
         with pytest.raises(RejectedError):
@@ -223,7 +271,7 @@ def test_no_byte_of_what_was_erased_is_left_in_the_files(tmp_path: Path) -> None
         for number in range(400):
             person, secret = ("panna0marker", os.urandom(300)) if number % 3 else ("pbert", os.urandom(4000))
             conversation = f"talk-{person}-{number}"
-            store.claim(conversation, Holder("default", person, "desk"))
+            store.claim(conversation, Holder("default", person, "desk"), NOW)
             store.keep(
                 kept(f"c-{person}-{number}", at=NOW + number, body=secret, conversation=conversation, person=person)
             )
@@ -297,7 +345,7 @@ def test_threads_keep_and_read_at_once(store: ContextStore) -> None:
                 found = store.get(f"{name}-{number}")
                 assert found is not None
                 assert found.body == body
-                assert store.claim(f"talk-{number}", Holder("", "", name)) == store.holder(f"talk-{number}")
+                assert store.claim(f"talk-{number}", Holder("", "", name), NOW) == store.holder(f"talk-{number}")
         except BaseException as error:  # told by the test's own thread
             faults.append(error)
 
@@ -314,7 +362,7 @@ def _keep_many(path: Path, name: str, count: int) -> None:
     with closing(SqliteContexts(path)) as store:
         for number in range(count):
             store.keep(kept(f"{name}-{number}", at=NOW + number, conversation="shared"))
-            store.claim(f"talk-{number}", Holder("", "", name))
+            store.claim(f"talk-{number}", Holder("", "", name), NOW)
 
 
 def test_processes_make_one_store_together_and_lose_nothing(tmp_path: Path) -> None:
@@ -370,6 +418,14 @@ def test_what_was_kept_outlives_a_killed_process(tmp_path: Path) -> None:
                 assert found.body == f"body {number} ".encode() * 500
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _pruned(store: ContextStore, before: int, most_bytes: int) -> int:
+    """Prune as long as something goes; return how much went."""
+    gone = 0
+    while part := store.prune(before, most_bytes):
+        gone += part
+    return gone
 
 
 def _foreign(path: Path, application: int, version: int) -> None:

@@ -57,8 +57,14 @@ def test_an_address_is_barred_until_the_erasure_and_then_is_somebody_elses(barre
 def test_what_belongs_to_a_conversation_of_hers_is_barred_whoever_said_it(barred: Barred) -> None:
     assert barred.said(ShownContext("hers", "x", AT + 1, ()))
     assert barred.said(turn("ben@example.org", AT + 1, "hers"))
+    assert not barred.said(ShownContext("another", "x", AT + 1, ()))
     assert barred.conversation("hers")
     assert not barred.conversation(RECORD)
+
+
+def test_what_was_shown_of_her_is_barred_in_any_conversation(barred: Barred) -> None:
+    answer = Turn("another", "a", AT, "assistant")
+    assert barred.feedback([answer, ShownContext("another", "x", AT + 1, (), PERSON)]) == []
 
 
 def test_what_came_with_her_question_in_one_record_is_barred_and_the_rest_is_not(barred: Barred) -> None:

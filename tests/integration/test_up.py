@@ -222,6 +222,24 @@ def test_whoever_listened_may_leave(up: Up) -> None:
     assert process.wait(12) == 0
 
 
+def test_what_follows_nothing_but_a_stream_says_so(up: Up) -> None:
+    up.more = {"HEADRACE_KNOWLEDGE__FOLDERS": "[]", "HEADRACE_KNOWLEDGE__STREAMS": '["documents"]'}
+    process = up.start("--flow", "knowledge", "--no-server")
+    told = "no folder is named in headrace.toml: knowledge follows the stream documents only"
+    up.wait_until(lambda: told in up.said(), "it to be said")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(12) == 0
+
+
+def test_a_data_folder_that_is_a_file_is_told_with_the_remedy(up: Up) -> None:
+    up.data = up.home / "file"
+    up.data.touch()
+    assert up.start("--flow", "tables").wait(SECONDS) == 1
+    assert up.said() == (
+        f"headrace: the data folder {up.data} is a file (correct HEADRACE_DATA_DIR, or data_dir in headrace.toml)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

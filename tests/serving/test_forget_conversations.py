@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dataflows import feedback, lake
@@ -16,6 +18,8 @@ from events.log import LogRecord
 from events.persons import person_id
 from operators.feedback.own import to_json
 from serving.trails import every
+from stores.contexts.base import Holder, KeptContext
+from stores.contexts.sqlite import SqliteContexts
 from stores.erasures import Removed
 from stores.kpis.reader import KpiReader
 from stores.lake.reader import LakeReader
@@ -287,3 +291,73 @@ def test_a_flow_that_does_not_let_go_is_an_error(house: Talking) -> None:
     forgetting._run_flow = lambda flow: house.run(flow) if flow != "lake" else None
     with pytest.raises(HeadraceError, match="'lake' stopped before it had let go"):
         forgetting.finish(pending, 5)
+
+
+SHOWN = ShownContext("by-context-c9", "x", NOON + 1, (ShownItem("crm", "7", text="bring it to 1 Quay"),))
+
+
+def shown_alone(anna: str) -> list[FeedbackEvent]:
+    """Return a conversation of which only the context says whose it is."""
+    question, _, answer = talk("by-context-c9", "", "what Anna booked")
+    return [question, msgspec.structs.replace(SHOWN, person=anna), answer]
+
+
+def test_a_conversation_in_which_only_her_data_were_shown_goes_as_well(house: Talking) -> None:
+    house.append({"chat": [record("chat", one) for one in shown_alone(house.person())]})
+    house.run_all()
+    assert house.facts()["by-context-c9"] == 3
+    assert house.lake()["by-context-c9"]["contexts"][0]["items"][0]["text"] == "bring it to 1 Quay"
+    assert house.forget().clean
+    assert not any("by-context-c9" in place for place in (house.facts(), house.lake()))
+    assert b"by-context-c9" not in house.everything()
+
+
+def test_the_lake_knows_whose_data_were_shown_when_the_log_no_longer_does(house: Talking) -> None:
+    house.append({"chat": [record("chat", one) for one in shown_alone(house.person())]})
+    house.run_all()
+    house.log.redact("chat", lambda one: None if b"by-context-c9" in (one.value or b"") else one)
+    assert "by-context-c9" in house.follow().conversations
+    assert house.forget().clean
+    assert "by-context-c9" not in house.lake()
+    assert b"by-context-c9" not in house.everything()
+
+
+def test_what_the_log_does_not_say_but_was_served_for_her_goes_as_well(house: Talking) -> None:
+    anna = house.person()
+    chat = [record("chat", one) for one in talk("by-desk-c9", "", "what Anna booked")]
+    house.append({"chat": chat})
+    house.run_all()
+    with closing(SqliteContexts(house.settings.contexts_path)) as contexts:
+        contexts.claim("by-desk-c9", Holder("default", anna, "desk"), NOON)
+    assert house.forget().clean
+    assert not any("by-desk-c9" in place for place in (house.facts(), house.lake()))
+    assert b"by-desk-c9" not in house.everything()
+
+
+@pytest.mark.parametrize("moment", ["compacting", "searching all files"])
+def test_what_an_answer_under_way_brings_back_goes_again(house: Talking, moment: str) -> None:
+    anna, late = house.person(), "late-c9"
+    with closing(SqliteContexts(house.settings.contexts_path)) as contexts:
+        contexts.claim(late, Holder("default", anna, "desk"), NOON)
+    forgetting = house.forgetting()
+    pending = forgetting.begin(house.follow())
+    told: list[str] = []
+
+    def bring_back(text: str) -> None:
+        told.append(text)
+        if told.count(moment) != 1 or text != moment:
+            return
+        with closing(SqliteContexts(house.settings.contexts_path)) as contexts:
+            contexts.claim(late, Holder("default", anna, "desk"), NOON)
+            contexts.keep(KeptContext("x", late, "default", anna, ("public",), "desk", NOON, b"1 Quay"))
+            contexts.add_turns([Turn(late, "a", NOON, "assistant", "to 1 Quay", person=anna)])
+        if moment == "compacting":
+            house.append({"chat": [record("chat", Turn(late, "a", NOON, "assistant", "to 1 Quay", person=anna))]})
+
+    receipt = house.forgetting(bring_back).finish(pending, 20)
+    with closing(SqliteContexts(house.settings.contexts_path)) as contexts:
+        assert contexts.held("default", [anna], [late]) == 0
+        assert contexts.holder(late) is None
+    assert b"late-c9" not in house.everything()
+    assert Removed("served contexts", "contexts", 2) in receipt.removed
+    assert receipt.clean

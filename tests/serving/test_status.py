@@ -99,6 +99,14 @@ def test_a_check_of_what_is_as_it_should_be_says_nothing(environment: dict[str, 
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_a_check_where_nothing_is_configured_fails(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").touch()
+    elsewhere = {"HEADRACE_CONFIG": str(tmp_path / "headrace.toml"), "HEADRACE_LOG__DIR": str(tmp_path / "log")}
+    ended = headrace({**environment, **elsewhere}, "status", "--check")
+    assert ended.returncode == 1
+    assert "nothing is configured here: no flow has anything to follow" in ended.stderr
+
+
 def test_checking_and_watching_are_not_the_same(environment: dict[str, str]) -> None:
     ended = headrace(environment, "status", "--check", "--watch")
     assert ended.returncode == 1

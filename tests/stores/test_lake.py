@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
@@ -17,7 +18,8 @@ from stores.compaction import compact
 from stores.lake.choose import open_lake
 from stores.lake.intake import LakeIntake
 from stores.lake.reader import LakeReader
-from stores.lake.rows import check_event, conversation_row
+from stores.lake.rows import check_event, conversation_row, events_of
+from stores.lake.schema import schema
 from stores.lake.working_size import read_working
 from stores.settings import Settings
 from stores.sink import StoreSink
@@ -318,6 +320,15 @@ def test_a_row_is_fresh_if_nothing_that_was_shown_was_out_of_date() -> None:
     assert fresh(ShownItem("docs", stale=True)) is False
     assert fresh(shown="") is None
     assert fresh(ShownItem("docs"), shown="another") is None
+
+
+def test_whose_data_were_shown_is_among_the_persons_of_a_row_however_often_it_is_made_again() -> None:
+    shown = [ShownContext("c", name, BEGIN, (), person) for name, person in (("x", "anna"), ("y", ""), ("z", "ben"))]
+    row = conversation_row("c", [turn(person="carla"), *shown], lambda source: OBJECTIVE)
+    assert row is not None
+    assert (row["person"], row["persons"]) == ("carla", ["anna", "ben", "carla"])
+    [read] = pa.Table.from_pylist([row], schema()).to_pylist()
+    assert conversation_row("c", events_of(read), lambda source: OBJECTIVE) == row
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ def test_each_kind_is_read_with_all_its_fields() -> None:
     shown = one(type="context", conversation="c1", id="x1", items=[{**item, "as_of": "2026-10-31"}, {"source": "crm"}])
     expected = (ShownItem(**item, as_of=1_793_404_800_000), ShownItem("crm"))
     assert shown == ShownContext("c1", "x1", NOW, expected)
+    named = one(type="context", conversation="c1", id="x1", items=[], person="loyalty:77")
+    assert named == ShownContext("c1", "x1", NOW, (), "loyalty:77")
     point: dict[str, Any] = {"id": "p1", "time": NOW, "name": "load", "value": -0.5, "labels": {"host": "a"}}
     assert said(type="point", **point) == (Point(**point),)
 
@@ -127,7 +129,7 @@ def test_a_conversation_gives_its_parts_what_they_do_not_say_themselves() -> Non
     assert isinstance(rating, Rating)
     assert (rating.conversation, rating.turn, rating.person, rating.time) == ("c7", "2", "p1", NOW - 60_000)
     assert comment == Comment("c7", comment.id, NOW, "Fine.", person="p1", language="en")
-    assert context == ShownContext("c7", "x", NOW - 60_000, ())
+    assert context == ShownContext("c7", "x", NOW - 60_000, (), "p1")
 
 
 def test_an_event_without_an_id_has_the_same_one_each_time_and_another_one_than_any_other() -> None:

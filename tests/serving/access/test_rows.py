@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from hypothesis import strategies as st
 
 from events.changes import Row, Standing
 from events.errors import SettingsError
+from events.persons import Member
 from events.profiles import Profile
 from serving.access.caller import Caller
 from serving.access.rows import MOST_CONDITIONS, RowGate
 from serving.errors import ForbiddenError
-from stores.profiles.choose import open_profile_reader
+from stores.profiles.base import ProfileReader
+from stores.profiles.choose import open_profile_reader, open_profile_writer
 from stores.rows.base import LIVE, Condition, RowQuery, StoredRow
 from stores.rows.choose import open_row_reader, open_row_writer
 from stores.settings import Settings, load
@@ -56,8 +60,15 @@ def gate(settings: Settings) -> RowGate:
     return RowGate(settings)
 
 
-def person(settings: Settings, id_: str) -> Profile:
-    found = open_profile_reader(settings).profile(id_)
+@pytest.fixture(scope="module")
+def profiles(settings: Settings) -> Iterator[ProfileReader]:
+    reader = open_profile_reader(settings)
+    yield reader
+    reader.close()
+
+
+def person(profiles: ProfileReader, id_: str) -> Profile:
+    found = profiles.profile(id_)
     assert found is not None
     return found
 
@@ -116,38 +127,56 @@ def test_the_tables_that_a_caller_may_see_are_listed(gate: RowGate) -> None:
 
 
 def test_of_a_table_that_is_nobodys_in_particular_there_is_no_condition(gate: RowGate) -> None:
-    assert gate.own("flights", None) is None
-    assert gate.own("crew", profile()) is None
+    assert gate.own("flights", None, None) is None
+    assert gate.own("crew", profile(), None) is None
 
 
 def test_of_a_table_that_there_is_not_nothing_is_anybodys(gate: RowGate) -> None:
-    assert gate.own("absent", profile()) == []
+    assert gate.own("absent", profile(), None) == []
 
 
 def test_of_a_table_of_persons_nothing_is_seen_without_a_person(gate: RowGate) -> None:
-    assert gate.own("stays", None) == []
-    assert gate.own("cards", None) == []
+    assert gate.own("stays", None, None) == []
+    assert gate.own("cards", None, None) == []
 
 
-def test_rows_are_a_persons_by_the_keys_of_its_records_of_that_table(gate: RowGate, settings: Settings) -> None:
+def test_rows_are_a_persons_by_the_keys_of_its_records_of_that_table(gate: RowGate, profiles: ProfileReader) -> None:
     # Anna's records of other tables have keys 1 and 2; of users she is 7.
-    assert gate.own("stays", person(settings, sample.ANNA)) == [Condition("user", "=", 7)]
+    assert gate.own("stays", person(profiles, sample.ANNA), profiles) == [Condition("user", "=", 7)]
 
 
-def test_rows_are_a_persons_by_its_identifiers(gate: RowGate, settings: Settings) -> None:
-    assert gate.own("cards", person(settings, sample.ANNA)) == [Condition("card", "=", "HR100200")]
+def test_rows_are_a_persons_by_its_identifiers(gate: RowGate, profiles: ProfileReader) -> None:
+    assert gate.own("cards", person(profiles, sample.ANNA), profiles) == [Condition("card", "=", "HR100200")]
 
 
-def test_an_identifier_that_others_carry_as_well_is_nobodys(gate: RowGate, settings: Settings) -> None:
+def test_an_identifier_that_others_carry_as_well_is_nobodys(gate: RowGate, profiles: ProfileReader) -> None:
     # The switchboard's number is over its limit; Fay's and Gil's does not link them, as they would be too many.
     for id_ in (sample.ANNA, sample.MEMBERS[3].person, sample.MEMBERS[6].person, sample.MEMBERS[7].person):
-        found = person(settings, id_)
+        found = person(profiles, id_)
         assert found.identifiers["phone"]
-        assert gate.own("calls", found) == []
+        assert gate.own("calls", found, profiles) == []
 
 
-def test_an_identifier_in_digits_is_looked_for_as_text_and_as_number(gate: RowGate) -> None:
-    found = gate.own("cards", profile(identifiers={"loyalty": ("0042", "4711", "+49", "٣", "1.5")}))
+def test_what_was_read_with_the_profile_tells_who_else_carries_an_identifier(
+    gate: RowGate, settings: Settings, tmp_path: Path
+) -> None:
+    shutil.copytree(settings.data_dir, tmp_path, dirs_exist_ok=True)
+    other = configured(tmp_path)
+    reader = open_profile_reader(other)
+    with reader.cut() as cut:
+        anna = person(cut, sample.ANNA)
+        writer = open_profile_writer(other, lambda: sample.NOW)
+        with writer.transaction():
+            writer.put_members([Member('shop/users/{"id":99}', "default", "p-other", ("loyalty:HR100200",))])
+        writer.close()
+        assert gate.own("cards", anna, cut) == [Condition("card", "=", "HR100200")]
+    assert gate.own("cards", anna, reader) == []
+    reader.close()
+    assert gate.own("cards", anna, None) == [], "of no store, it is nobody's"
+
+
+def test_an_identifier_in_digits_is_looked_for_as_text_and_as_number(gate: RowGate, profiles: ProfileReader) -> None:
+    found = gate.own("cards", profile(identifiers={"loyalty": ("0042", "4711", "+49", "٣", "1.5")}), profiles)
     assert found == [
         Condition("card", "=", "0042"),
         Condition("card", "=", "4711"),
@@ -171,7 +200,7 @@ def test_an_identifier_in_digits_is_looked_for_as_text_and_as_number(gate: RowGa
     ],
 )
 def test_the_value_of_a_key_keeps_its_kind(gate: RowGate, key: str, value: object) -> None:
-    found = gate.own("stays", profile(records=(f"shop/users/{key}",)))
+    found = gate.own("stays", profile(records=(f"shop/users/{key}",)), None)
     assert [(one.value, type(one.value)) for one in found or []] == [(value, type(value))]
 
 
@@ -190,19 +219,19 @@ def test_the_value_of_a_key_keeps_its_kind(gate: RowGate, key: str, value: objec
     ],
 )
 def test_a_record_that_does_not_clearly_say_it_leads_to_no_row(gate: RowGate, record: str) -> None:
-    assert gate.own("stays", profile(records=(record,))) == []
+    assert gate.own("stays", profile(records=(record,)), None) == []
 
 
 def test_of_a_key_of_several_columns_the_named_one_counts(tmp_path: Path) -> None:
     served = [{"name": "stays", "owner": {"column": "user", "record": "users", "key": "b"}}]
     gate = RowGate(configured(tmp_path, served))
-    assert gate.own("stays", profile(records=('shop/users/{"a":1,"b":2}',))) == [Condition("user", "=", 2)]
-    assert gate.own("stays", profile(records=('shop/users/{"a":1}',))) == []
+    assert gate.own("stays", profile(records=('shop/users/{"a":1,"b":2}',)), None) == [Condition("user", "=", 2)]
+    assert gate.own("stays", profile(records=('shop/users/{"a":1}',)), None) == []
 
 
 def test_a_person_of_very_many_records_is_looked_for_by_the_first_ones(gate: RowGate) -> None:
     records = tuple(f'shop/users/{{"id":{number}}}' for number in range(1000))
-    found = gate.own("stays", profile(records=records))
+    found = gate.own("stays", profile(records=records), None)
     assert found == [Condition("user", "=", number) for number in range(MOST_CONDITIONS)]
 
 
@@ -220,7 +249,9 @@ ROWS: dict[str, list[Row]] = {
 }
 
 
-def test_of_the_rows_in_the_store_a_person_sees_exactly_its_own(gate: RowGate, settings: Settings) -> None:
+def test_of_the_rows_in_the_store_a_person_sees_exactly_its_own(
+    gate: RowGate, settings: Settings, profiles: ProfileReader
+) -> None:
     writer = open_row_writer(settings, lambda: sample.NOW)
     with writer.transaction():
         for table, rows in ROWS.items():
@@ -234,7 +265,7 @@ def test_of_the_rows_in_the_store_a_person_sees_exactly_its_own(gate: RowGate, s
     seen = {}
     for id_ in (sample.ANNA, sample.MEMBERS[4].person):
         for table in ROWS:
-            own = gate.own(table, person(settings, id_))
+            own = gate.own(table, person(profiles, id_), profiles)
             assert own is not None
             found = {row.key for one in own for row in reader.select(RowQuery(table=table, where=(one,)))}
             seen[id_ == sample.ANNA, table] = found
@@ -254,9 +285,6 @@ IDENTIFIERS = st.sampled_from(["loyalty:1", "loyalty:2", "loyalty:3"])
 def test_no_value_ever_leads_two_persons_to_one_row(
     tmp_path_factory: pytest.TempPathFactory, carried: list[list[str]], data: st.DataObject
 ) -> None:
-    from events.persons import Member
-    from stores.profiles.choose import open_profile_writer
-
     settings = configured(tmp_path_factory.mktemp("shared"))
     writer = open_profile_writer(settings, lambda: 0)
     persons = [data.draw(st.sampled_from("abc")) for _ in carried]
@@ -267,7 +295,7 @@ def test_no_value_ever_leads_two_persons_to_one_row(
     with writer.transaction():
         writer.put_members(members)
     writer.close()
-    gate = RowGate(settings)
+    gate, reader = RowGate(settings), open_profile_reader(settings)
     seen: dict[tuple[str, object], str] = {}
     for one in set(persons):
         own = [member for member in members if member.person == one]
@@ -278,8 +306,9 @@ def test_no_value_ever_leads_two_persons_to_one_row(
             identifiers={"loyalty": tuple(sorted(values))},
         )
         for table in ("stays", "cards"):
-            for condition in gate.own(table, known) or []:
+            for condition in gate.own(table, known, reader) or []:
                 assert seen.setdefault((table, condition.value), one) == one
+    reader.close()
     alone = {
         value
         for value in ("1", "2", "3")
@@ -350,10 +379,10 @@ def test_settings_that_name_what_there_is_not_or_leave_it_open_stop_the_start_in
 def test_one_stream_is_one_database(tmp_path: Path) -> None:
     tables = {"fields": [], "tables": ANY_SOURCE}
     gate = RowGate(configured(tmp_path, [{"name": "stays", "owner": OF_RECORD}], profiles=tables))
-    assert gate.own("stays", profile(records=('whatever/users/{"id":7}',))) == [Condition("user", "=", 7)]
+    assert gate.own("stays", profile(records=('whatever/users/{"id":7}',)), None) == [Condition("user", "=", 7)]
 
 
 def test_a_key_column_that_is_configured_needs_no_word(tmp_path: Path) -> None:
     tables = {"fields": [], "tables": [{**sample.TABLES[1], "key": ["id"]}]}
     gate = RowGate(configured(tmp_path, [{"name": "stays", "owner": OF_RECORD}], profiles=tables))
-    assert gate.own("stays", profile(records=('shop/users/{"id":7}',))) == [Condition("user", "=", 7)]
+    assert gate.own("stays", profile(records=('shop/users/{"id":7}',)), None) == [Condition("user", "=", 7)]

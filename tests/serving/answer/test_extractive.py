@@ -17,6 +17,7 @@ from fixtures.corpus import ROOT
 from fixtures.questions import questions
 from operators.documents.markdown import sections
 from serving.answer.extractive import BY_ITSELF, DEGRADED, MOST, NOTHING, extract
+from serving.answer.passages import first_passages
 from serving.answer.ranking import REMEMBERED, Ranking
 from stores.embedders.base import Embedder, Model, Vectors
 from tests.serving.answer.samples import BICYCLE, FARE, NOW, PETS, context, item
@@ -83,6 +84,16 @@ def test_values_that_are_past_are_told_with_their_end(change: Superseded, told: 
 )
 def test_what_may_be_out_of_date_is_said_to_be(lag: int | None, told: str) -> None:
     assert told in answered("What does a bicycle cost?", item(1, "A bicycle costs EUR 60.", stale=True, lag=lag))[0]
+
+
+def test_what_speaks_against_a_row_is_said_with_whatever_is_said_of_it() -> None:
+    text = "Flight CRV204 to Lisbon: on time; gate B4\nstatus was late until 2026-11-01 08:41 UTC, is on time"
+    gone = "deleted at its source; the delete waits for a decision"
+    for question in ("Is CRV204 on time, and which gate?", "When was the status late?"):
+        row = item(1, text, kind="row", title="flights CRV204", warning=gone)
+        lines = answered(question, row)
+        assert lines != [NOTHING]
+        assert all(line.endswith(f" ({gone}) [1]") for line in lines)
 
 
 def test_of_a_row_what_is_not_set_is_left_out_and_what_is_long_cut() -> None:
@@ -238,6 +249,22 @@ def test_no_more_vectors_are_kept_than_agreed() -> None:
     number = len(embedder.asked)
     extract(context("bicycle", item(1, "bicycle 0")), ranking)
     assert len(embedder.asked) > number, "the oldest have gone"
+
+
+def test_of_what_is_remembered_no_text_can_be_read() -> None:
+    ranking = Ranking(Pairs())
+    extract(
+        context("Who is Inês Carvalho?", item(1, "name: Inês Carvalho; phone: +351 912 345 678", kind="profile")),
+        ranking,
+    )
+    kept = repr(vars(ranking))
+    assert not re.search("Carvalho|912|name", kept)
+
+
+def test_only_so_much_of_a_huge_context_is_looked_at() -> None:
+    text = " ".join(f"Bicycle {number} is green." for number in range(300))
+    items = [item(number, text) for number in range(1, 6)]
+    assert [one.number for one in first_passages(items)] == [1] * 300 + [2] * 300 + [3] * 300 + [4] * 100
 
 
 def test_the_customers_questions_are_answered_from_the_right_page() -> None:

@@ -5,7 +5,7 @@ Flights, their fares, and bags, which are their owners' own. NOW is Friday, 30 O
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from serving.access.caller import Caller, local
 from serving.access.rows import RowGate
 from serving.context.candidate import Candidate
 from serving.context.rows import RowFinder
+from stores.profiles.base import ProfileReader
 from stores.rows.choose import open_row_reader, open_row_writer
 from stores.rows.intake import RowIntake
 from stores.settings import Settings, load
@@ -132,13 +133,24 @@ def find(
     only: tuple[str, ...] | None = None,
     now: int = NOW,
     finder: RowFinder | None = None,
+    profiles: ProfileReader | None = None,
+    earlier: Sequence[str] = (),
 ) -> tuple[list[Candidate], list[str]]:
     """Return what belongs to a question, from a cut of the store."""
     finder = finder or RowFinder(settings, RowGate(settings))
     reader = open_row_reader(settings)
     try:
         with reader.cut() as cut:
-            return finder.find(question, tables=cut, profile=profile, caller=caller, only=only, now=now)
+            return finder.find(
+                question,
+                tables=cut,
+                profile=profile,
+                caller=caller,
+                only=only,
+                now=now,
+                profiles=profiles,
+                earlier=earlier,
+            )
     finally:
         reader.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from events.changes import position_text
 from events.errors import HeadraceError, RejectedError
 from events.feedback import Turn
 from events.log import Applied
@@ -25,6 +27,7 @@ from serving.freshness import Demand, StaleError
 from serving.knowledge import Knowledge
 from stores.contexts.base import Holder
 from stores.contexts.sqlite import SqliteContexts
+from stores.lake.working import Conversations
 from stores.profiles.choose import open_profile_writer
 from stores.rows.base import APPLIED, Condition, RowQuery, applied_fact
 from stores.rows.choose import open_row_reader, open_row_writer
@@ -247,8 +250,8 @@ def test_without_any_store_there_is_a_context_that_says_so(tmp_path: Path, compa
     assert context.items == ()
     assert (context.block, context.tokens) == ("", 0)
     assert context.notes == (
-        "the documents hold nothing yet", "the live tables hold nothing yet", "the person is not known",
-        "the profiles hold nothing yet",
+        "the documents have not said yet how far they are", "the live tables have not said yet how far they are",
+        "the person is not known", "the profiles have not said yet how far they are",
     )  # fmt: skip
     assert context_of(context_json(context)) == context
     bare = Company(nothing.data, company.read_at, config=tmp_path / "headrace.toml", log=tmp_path / "no-log")
@@ -421,7 +424,7 @@ def test_a_context_shows_no_store_between_two_changes(own: Company) -> None:
 def test_the_conversation_so_far_ends_the_block_in_its_order(own: Company) -> None:
     person = own.person(lambda one: "bookings" in one.collections)
     contexts = SqliteContexts(own.settings().contexts_path)
-    contexts.claim("k1", Holder(person.realm, person.person, "command line"))
+    contexts.claim("k1", Holder(person.realm, person.person, "command line"), own.read_at)
     texts = ["What may I take?", "Two bags.", "And a surfboard?", "Only with Flex."]
     contexts.add_turns(
         [
@@ -464,6 +467,42 @@ def test_a_conversation_that_came_over_the_log_is_for_its_person(company: Compan
     for other in others:
         with pytest.raises(ForbiddenError):
             company.ask("And now?", other, conversation=conversation)
+
+
+def test_turns_that_were_handed_over_claim_no_freshness(company: Company) -> None:
+    history = (Said("user", "How much is it?"), Said("assistant", "The fare is 129."))
+    context = company.ask(QUESTION, history=history)
+    turns = json.loads(context_json(context))["items"][-2:]
+    assert [item["text"] for item in turns] == ["How much is it?", "The fare is 129."]
+    assert [(item["lag_ms"], item["stale"]) for item in turns] == [(None, True)] * 2
+    assert 'title="the assistant said" said="earlier">\nThe fare is 129.' in context.block
+    assert 'age="0 ms"' not in context.block
+
+
+def test_a_demand_does_not_bind_the_conversation_but_what_may_be_missing_of_it_is_noted(own: Company) -> None:
+    reader = open_row_reader(own.settings())
+    [(source, reached)] = max(reader.applied(), key=lambda mark: mark.offset).positions.items()
+    reader.close()
+
+    def notes(*, age: int, lake_at: tuple[int, ...] = reached, **demand: Any) -> tuple[str, ...]:
+        at = {"read_at": own.read_at + 1000 - age, "caught_up": True}
+        with closing(Conversations(own.settings().conversations_path, lambda: own.read_at)) as lake:
+            marks = [
+                msgspec.structs.replace(mark, **at, positions={source: lake_at}, reached={source: own.read_at})
+                for mark in lake.applied()
+            ]
+            with lake.transaction():
+                lake.note_applied(marks)
+        asked = Demand(**demand, seconds=0) if demand else None
+        return own.ask("And now?", conversation="k1", chunks=0, demand=asked).notes
+
+    unbound = "may be missing: what is demanded fresh does not bind them"
+    assert notes(age=3 * HOUR) == notes(age=1000, max_age=HOUR) == ()
+    assert notes(age=3 * HOUR, max_age=HOUR) == (f"turns of the last 3.0 h that come over the log {unbound}",)
+    assert notes(age=1000, position=reached, source=source) == ()
+    said = f"turns up to {position_text(reached)} of {source!r} {unbound}"
+    assert notes(age=1000, lake_at=(0,), position=reached, source=source) == (said,)
+    assert notes(age=1000, lake_at=(0,), position=reached) == (said,)
 
 
 def _recorded(stream: str) -> list[dict[str, Any]]:

@@ -175,3 +175,18 @@ def test_tokens_are_counted_by_the_tokenizer_of_the_file(byte_pairs: FileTokeniz
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(SettingsError, match="is not a tokenizer"):
         FileTokenizer(tmp_path / "broken.json").count(["x"])
+
+
+def test_however_much_of_a_row_is_cut_what_it_said_and_what_speaks_against_it_stay(tokenizer: Tokenizer) -> None:
+    was, gone = "price was 129 until 2026-10-31 23:41 UTC, is 149", "deleted at its source"
+    row = ready(text=" ".join(sentence(9, seed) for seed in range(12)), lasting=was, warning=gone)
+    whole = pack([row], 5000, tokenizer, NOW).tokens
+    seen = set()
+    for budget in range(50, whole + 1):
+        packed = pack([row], budget, tokenizer, NOW)
+        seen.add(len(packed.items[0][0].text) if packed.items else 0)
+        for one, _ in packed.items:
+            assert one.whole.endswith(f"\n{was}")
+            assert f'warning="{gone}"' in packed.block
+            assert f"\n{was}\n</item>" in packed.block
+    assert len(seen) > 3, "nothing, some cuts, and all of it"

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +38,7 @@ _ITEM = st.builds(
     applied_at=_TIME,
     lag=st.none() | st.integers(0, 10**12),
     stale=st.booleans(),
+    warning=_TEXT,
     score=st.floats(0, 1),
     tokens=st.integers(0, 10**6),
     data=st.dictionaries(_TEXT, _JSON, max_size=4),
@@ -92,6 +94,7 @@ def test_the_document_is_as_the_interfaces_promise_it() -> None:
         applied_at=NOW - 4990,
         lag=40,
         stale=False,
+        warning="deleted at its source",
         score=1.0,
         tokens=31,
         data={"price": Decimal("149.00")},
@@ -123,12 +126,22 @@ def test_the_document_is_as_the_interfaces_promise_it() -> None:
             "number": 1, "kind": "row", "id": "fares/17", "source": "operations", "place": "fares/17", "title": "Fare",
             "text": "price: 149", "position": "24", "as_of": "2026-10-31T23:59:55.000Z",
             "since": "2026-10-31T23:59:55.000Z", "applied_at": "2026-10-31T23:59:55.010Z", "age_ms": 5000, "lag_ms": 40,
-            "stale": False, "score": 1.0, "tokens": 31, "data": {"price": "149.00"},
+            "stale": False, "warning": "deleted at its source", "score": 1.0, "tokens": 31, "data": {"price": "149.00"},
             "superseded": [{"column": "price", "was": "129.00", "now": 149, "until": "2026-10-31T23:59:55.000Z"}],
         }],
         "left_out": {"chunk": 3}, "cuts": [{"store": "tables", "applied": {"operations/0": 812}, "age_ms": 40}],
         "notes": ["the profiles cannot be read at present"], "block": "…",
     }  # fmt: skip
+
+
+@given(_CONTEXT)
+def test_a_document_that_was_kept_without_warnings_has_none(context: Context) -> None:
+    items = tuple(msgspec.structs.replace(item, warning="") for item in context.items)
+    context = msgspec.structs.replace(context, items=items)
+    before = json.loads(context_json(context))
+    for item in before["items"]:
+        del item["warning"]
+    assert context_of(json.dumps(before).encode()) == context
 
 
 def test_values_that_json_cannot_hold_become_plain() -> None:

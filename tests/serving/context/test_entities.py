@@ -22,7 +22,7 @@ from stores.rows.base import RowReader
 from stores.rows.choose import open_row_reader
 from stores.serving_settings import EntitySettings
 from stores.settings import Settings
-from tests.serving.context.airline import SERVED, airline_settings, all_changes, change, find, take_in
+from tests.serving.context.airline import SERVED, airline_settings, all_changes, change, find, found, profile, take_in
 
 FRIDAY = to_millis(datetime(2026, 10, 30, 12, tzinfo=timezone.utc))
 COLUMN = ("flights", "destination")
@@ -162,3 +162,31 @@ def test_what_no_lookup_asks_for_is_not_read(airline: Settings) -> None:
     made = airline_settings(airline.data_dir, lookups=[{"table": "flights", "where": {"number": "flight"}}])
     finder = RowFinder(made, RowGate(made))
     assert [one.id for one in find(made, "CRV112 Lisbon", finder=finder)[0]] == ["flights/3"]
+
+
+def test_names_in_rows_of_persons_are_known_to_whom_the_rows_are(airline: Settings) -> None:
+    flown = {"name": "flown", "table": "bags", "column": "flight"}
+    made = airline_settings(
+        airline.data_dir, entities=[flown], lookups=[{"table": "flights", "where": {"number": "flown"}}]
+    )
+    take_in(made, [change("bags", 31, {"customer_id": 8, "flight": "CRV112", "kilograms": 9})], offset=2)
+    finder = RowFinder(made, RowGate(made))
+    assert found(made, "CRV204", profile=profile(), finder=finder) == ["flights/1", "flights/2"]
+    # Only somebody else has a bag on this one: it must not be told that anybody has.
+    assert find(made, "CRV112", profile=profile(), finder=finder) == ([], [])
+    assert find(made, "CRV204", finder=finder) == ([], []), "nobody is known of that person"
+    assert find(made, "CRV204", caller=local(), finder=finder) == ([], [])
+
+
+def test_names_in_a_table_for_others_change_nothing_not_even_what_is_noted(tmp_path: Path) -> None:
+    made = airline_settings(
+        tmp_path,
+        entities=[PLACE],
+        lookups=[{"table": "fares", "where": {"gate": "place"}}],
+        tables=[*SERVED, {"name": "flights", "audience": ["staff"]}],
+    )
+    finder = RowFinder(made, RowGate(made))  # nothing is known of columns yet
+    take_in(made, all_changes())
+    noted = ["the look-up 'fares': the live table has no column 'gate'"]
+    assert find(made, "Lisbon", caller=local(audiences=("staff",)), finder=finder) == ([], noted)
+    assert find(made, "Lisbon", caller=local(), finder=finder) == ([], [])

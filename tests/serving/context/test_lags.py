@@ -7,7 +7,7 @@ import pytest
 from events.context import Cut
 from events.log import Applied
 from operators.feedback.configure import Objectives
-from serving.context.lags import HERE, Lags, StoreLag
+from serving.context.lags import HANDED, HERE, Lags, StoreLag
 from tests.serving.context.samples import NOW
 
 
@@ -79,3 +79,4 @@ def test_stale_is_what_is_above_its_objective_or_not_known() -> None:
     assert lags.of("tables", "shop-db", whole=True) == (65_000, True)
     assert lags.of("profiles", "shop-db") == (None, True)
     assert lags.of(HERE, "desk") == (0, False)
+    assert lags.of(HANDED, "desk") == (None, True)

@@ -94,7 +94,7 @@ def test_the_first_rows_of_all_values_together_are_taken(airline: Settings) -> N
 
 def test_a_row_that_two_lookups_find_is_told_once_with_the_best_score(airline: Settings) -> None:
     rows, _ = find(airline, "flights to Madeira on 3 November", only=("flights",))
-    assert [(row.id, row.score) for row in rows] == [("flights/2", 0.96), ("flights/1", 0.9)]
+    assert [(row.id, round(row.score, 3)) for row in rows] == [("flights/2", 0.96), ("flights/1", 0.9)]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,20 @@ def test_the_score_says_how_sure_it_is_that_a_row_is_meant(
 
 def test_a_row_that_another_row_leads_to_is_a_little_less_sure(airline: Settings) -> None:
     rows, _ = find(airline, "CRV112")
-    assert [(row.id, row.score) for row in rows] == [("flights/3", 1.0), ("fares/13", 0.95)]
+    assert [(row.id, round(row.score, 3)) for row in rows] == [("flights/3", 1.0), ("fares/13", 0.95)]
+
+
+def test_a_question_that_names_nothing_goes_on_about_what_was_asked_before(airline: Settings) -> None:
+    earlier = ("thank you", "what does CRV112 cost?", "flights to Madeira")
+    assert found(airline, "and is it on time?", earlier=earlier) == ["flights/3", "fares/13"]
+    assert found(airline, "and on 3 November?", earlier=earlier)[0] == "flights/3"
+    assert "flights/3" not in found(airline, "and to Madeira?", earlier=earlier)
+
+
+def test_what_is_named_and_not_there_is_said_so(airline: Settings) -> None:
+    rows, notes = find(airline, "is CRV999 on time?")
+    assert rows == []
+    assert "no row of flights is known with number CRV999" in notes
 
 
 def test_fields_of_the_profile_lead_to_rows(airline: Settings) -> None:
@@ -213,7 +226,10 @@ def test_what_no_store_can_be_asked_for_is_not_found(airline: Settings) -> None:
         entities=[anything],
     )
     for hostile in ("9" * 40, "\ud800", "a\0b", "' OR 1=1 --", '"', "null", "%"):
-        assert find(by_id, f"<{hostile}>") == ([], [])
+        found, notes = find(by_id, f"<{hostile}>")
+        assert found == []
+        # What is named and not there is said so, in letters that can be shown.
+        assert all(note.startswith("no row of flights is known with ") and note.isprintable() for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +242,18 @@ def test_what_no_store_can_be_asked_for_is_not_found(airline: Settings) -> None:
         ({"table": "flights", "where": {"number": "flight"}, "order": "gate"}, "no column 'gate'"),
         ({"table": "flights", "where": {"number": "profile.hom"}}, "a profile has no field 'hom'"),
         ({"table": "flights", "where": {"number": "profile.trip.to"}}, "'trip' is no table of activities"),
-        ({"table": "fares", "where": {"flight_id": "day"}, "text": "{changed_by}"}, "[[serving.tables]] hides"),
+        *(
+            (
+                {"table": "fares", "where": {"flight_id": "flight"}, **lookup},
+                "uses the column 'changed_by' of 'fares', which [[serving.tables]] hides (take it out of one of them)",
+            )
+            for lookup in (
+                {"text": "{changed_by}"},
+                {"columns": ["fare", "changed_by"]},
+                {"order": "changed_by"},
+                {"where": {"changed_by": "flight"}},
+            )
+        ),
     ],
 )
 def test_a_lookup_of_what_there_is_not_is_refused_at_the_start(
@@ -238,6 +265,18 @@ def test_a_lookup_of_what_there_is_not_is_refused_at_the_start(
         RowFinder(made, RowGate(made))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_no_value_that_is_hidden_leads_to_other_rows(tmp_path: Path) -> None:
+    fares = {"name": "fares", "table": "fares", "where": {"flight_id": "flight"}}
+    clerks = {"name": "clerk", "table": "fares", "column": "changed_by"}
+    for serving in (
+        {"lookups": [fares, {"table": "flights", "where": {"number": "fares.changed_by"}}]},
+        {"lookups": [{"table": "flights", "where": {"number": "clerk"}}], "entities": [clerks]},
+    ):
+        made = airline_settings(tmp_path, **serving)  # said before any column is known
+        with pytest.raises(SettingsError, match=r"uses the column 'changed_by' of 'fares', which .* hides"):
+            RowFinder(made, RowGate(made))
 
 
 def test_before_anything_is_known_every_column_may_come(tmp_path: Path) -> None:

@@ -107,15 +107,14 @@ def test_hidden_columns_are_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_hidden_key_is_no_name(tmp_path: Path) -> None:
-    base = telling(tmp_path, "flights")
     made = airline_settings(
         tmp_path,
-        entities=[NUMBER],
-        lookups=[{"table": "flights", "where": {"id": "number"}}],
+        entities=[{"name": "flight", "pattern": r"CRV\d"}],
+        lookups=[{"table": "flights", "where": {"number": "flight"}}],
         tables=[*SERVED, {"name": "flights", "hidden": ["id"]}],
     )
-    take_in(base, [change("flights", 777_777, {"number": "CRV1", "status": "late"})])
-    found = told(made, 777_777)
+    take_in(made, [change("flights", 777_777, {"number": "CRV1", "status": "late"})])
+    ((found,), _) = find(made, "CRV1")
     assert "777777" not in repr(found)
     assert found.id.startswith("flights/")
     assert found.text == "number: CRV1; status: late"
@@ -132,7 +131,7 @@ def test_a_value_that_was_true_until_lately_is_told(tmp_path: Path) -> None:
     found = told(made, 1)
     until = NOW - 2 * HOUR
     assert found.superseded == (Superseded("price", Decimal("129.00"), Decimal("149.00"), until),)
-    assert found.text.splitlines()[-1] == "price was 129.00 until 2026-10-30 10:00 UTC, is 149.00"
+    assert found.lasting == "price was 129.00 until 2026-10-30 10:00 UTC, is 149.00"
     assert found.data["price"] == Decimal("149.00")
 
 
@@ -146,8 +145,8 @@ def test_the_newest_changes_are_told_first(tmp_path: Path) -> None:
             change("flights", 1, {"number": "CRV1", "gate": "A1", "status": "late"}, NOW - HOUR),
         ],
     )
-    assert told(made, 1).text.splitlines() == [
-        "id: 1; gate: A1; number: CRV1; status: late",
+    assert told(made, 1).text == "id: 1; gate: A1; number: CRV1; status: late"
+    assert told(made, 1).lasting.splitlines() == [
         "status was on time until 2026-10-30 11:00 UTC, is late",
         "gate was none until 2026-10-30 10:00 UTC, is A1",
     ]
@@ -180,15 +179,25 @@ def test_what_changed_long_ago_is_not_told(tmp_path: Path) -> None:
 def test_a_template_is_followed_by_what_was_true_of_its_own_columns(tmp_path: Path) -> None:
     made = telling(tmp_path, "fares", text="{fare} costs {price}")
     take_in(made, [fare("129", NOW - 3 * HOUR, seats=4), fare("149", NOW - 2 * HOUR, seats=3)])
-    assert told(made, 1).text == "Light costs 149\nprice was 129 until 2026-10-30 10:00 UTC, is 149"
+    found = told(made, 1)
+    assert (found.text, found.lasting) == ("Light costs 149", "price was 129 until 2026-10-30 10:00 UTC, is 149")
 
 
 def test_past_its_time_to_live_a_row_is_unknown(tmp_path: Path) -> None:
     made = telling(tmp_path, "fares", text="{fare} costs {price}")
     take_in(made, [fare("129", NOW - 3 * HOUR), fare("149", NOW - 2 * HOUR)])
     found = told(made, 1, now=NOW + 23 * HOUR)
-    assert found.text == "id: 1\nUnknown since 2026-10-31 10:00 UTC: what was known before is too old."
+    assert found.text == "id: 1"
+    assert found.warning == "unknown since 2026-10-31 10:00 UTC: what was known before is too old"
     assert (found.data, found.superseded, found.as_of) == ({"id": 1}, (), NOW - 2 * HOUR)
+
+
+def test_a_row_of_which_nothing_is_known_any_more_is_told_as_unknown(tmp_path: Path) -> None:
+    made = telling(tmp_path, "fares", columns=["price"])
+    take_in(made, [fare("129", NOW - 3 * HOUR)])
+    found = told(made, 1, now=NOW + 23 * HOUR)
+    assert (found.text, found.title) == ("unknown", "fares 1")
+    assert found.warning.startswith("unknown since 2026-10-31 09:00 UTC")
 
 
 def test_a_row_whose_delete_is_held_back_says_so(tmp_path: Path) -> None:
@@ -197,7 +206,11 @@ def test_a_row_whose_delete_is_held_back_says_so(tmp_path: Path) -> None:
     gone = [change("flights", number, None, NOW - MINUTE) for number in range(1, 121)]
     take_in(made, gone, offset=2)
     found = told(made, 120)
-    assert found.text == "id: 120; number: CRV120\nIt is deleted at its source; the delete waits for a decision."
+    assert found.text == "id: 120; number: CRV120"
+    assert found.warning == "deleted at its source; the delete waits for a decision"
+    assert told(made, 1).warning == found.warning
+    take_in(made, [change("flights", 120, {"number": "CRV120"}, NOW)], offset=3)
+    assert told(made, 120).warning == ""
 
 
 def test_a_column_that_the_source_has_not_sent_is_unknown(tmp_path: Path) -> None:
@@ -223,7 +236,19 @@ def test_values_are_tame_and_of_bounded_length(tmp_path: Path) -> None:
 def test_rows_of_very_many_columns_are_cut(tmp_path: Path) -> None:
     made = telling(tmp_path, "flights")
     take_in(made, [change("flights", 1, {f"c{number:03}": "y" * 500 for number in range(100)})])
-    assert len(told(made, 1).text) == 10_000
+    assert 7_000 < len(told(made, 1).text) <= 10_000
+
+
+def test_what_a_long_row_said_until_lately_is_told_within_bounds(tmp_path: Path) -> None:
+    made = telling(tmp_path, "flights")
+    rows = [{f"c{number:03}": value for number in range(30)} for value in ("y", "z" * 3000)]
+    take_in(made, [change("flights", 1, row, NOW - HOUR + at * MINUTE) for at, row in enumerate(rows)])
+    found = told(made, 1)
+    assert len(found.text) + len(found.lasting) < 10_000
+    line = f"was y until 2026-10-30 11:01 UTC, is {'z' * 199}…"
+    # Each has a line end as well: of 2,000 characters, these many whole lines.
+    assert found.lasting.splitlines() == [f"c{at:03} {line}" for at in range(2000 // (len(line) + 6))]
+    assert len(found.superseded) == 30
 
 
 _VALUES = st.one_of(

@@ -14,7 +14,7 @@ from events.feedback import Comment, Rating, ShownContext, Turn
 from events.log import Applied
 from serving.access.caller import Caller, local
 from serving.context import turns
-from serving.context.lags import HERE
+from serving.context.lags import HANDED, HERE
 from serving.context.request import Said
 from serving.errors import ForbiddenError
 from stores.contexts.base import Holder
@@ -51,7 +51,7 @@ def ids(contexts: SqliteContexts, lake: SaidTurns | None, caller: Caller, most: 
 
 
 def test_what_was_said_here_and_what_came_over_the_log_are_one_conversation(contexts: SqliteContexts) -> None:
-    contexts.claim("k1", OF_ANNA)
+    contexts.claim("k1", OF_ANNA, NOW)
     contexts.add_turns([said("q2", 20, person="panna"), said("a2", 20, "assistant", person="panna")])
     lake = SaidTurns((said("q1", 10, person="loyalty:77"), said("a1", 15, "assistant"), said("q2", 20, person="panna")))
     assert ids(contexts, lake, ANNA) == ["q1", "a1", "q2", "a2"]
@@ -61,7 +61,7 @@ def test_what_was_said_here_and_what_came_over_the_log_are_one_conversation(cont
 
 
 def test_the_newer_of_two_versions_of_a_turn_stands(contexts: SqliteContexts) -> None:
-    contexts.claim("k1", OF_ANNA)
+    contexts.claim("k1", OF_ANNA, NOW)
     contexts.add_turns([said("q", 10, person="panna", text="before")])
     lake = SaidTurns((said("q", 11, person="panna", text="after"),))
     found = turns.known(contexts, lake, ANNA, "k1", most=5, persons_of=persons_of)
@@ -92,7 +92,7 @@ def test_what_is_for_the_application_alone_is_not_shown(contexts: SqliteContexts
 def test_a_conversation_is_for_its_holder_alone(
     contexts: SqliteContexts, holder: Holder, caller: Caller, mine: bool
 ) -> None:
-    contexts.claim("k1", holder)
+    contexts.claim("k1", holder, NOW)
     contexts.add_turns([said("q", 1)])
     if mine:
         assert ids(contexts, None, caller) == ["q"]
@@ -117,7 +117,7 @@ def test_turns_of_the_log_are_for_the_person_that_they_name(
     contexts: SqliteContexts, named: list[str], caller: Caller, mine: bool, claimed: bool
 ) -> None:
     if claimed:  # whoever is first to claim a conversation has no right to what others said in it
-        contexts.claim("k1", Holder(caller.realm, caller.person, caller.key))
+        contexts.claim("k1", Holder(caller.realm, caller.person, caller.key), NOW)
     lake = SaidTurns(tuple(said(f"q{number}", number, person=person) for number, person in enumerate(named)))
     if mine:
         assert ids(contexts, lake, caller) == [turn.id for turn in lake.turns]
@@ -128,12 +128,12 @@ def test_turns_of_the_log_are_for_the_person_that_they_name(
 
 @pytest.mark.parametrize("caller", [ANNA, NOBODY])
 def test_turns_of_the_log_that_name_nobody_are_shown_to_nobody(contexts: SqliteContexts, caller: Caller) -> None:
-    contexts.claim("k1", Holder(caller.realm, caller.person, caller.key))
+    contexts.claim("k1", Holder(caller.realm, caller.person, caller.key), NOW)
     assert ids(contexts, SaidTurns((said("q", 1),)), caller) == []
 
 
 def test_turns_are_told_newest_most_useful_with_where_they_come_from(contexts: SqliteContexts) -> None:
-    contexts.claim("k1", OF_ANNA)
+    contexts.claim("k1", OF_ANNA, NOW)
     contexts.add_turns([said("a", 20, "assistant", person="panna")])
     lake = SaidTurns((said("q", 10, person="panna"),))
     found = turns.told(turns.known(contexts, lake, ANNA, "k1", most=5, persons_of=persons_of), NOW + 400)
@@ -151,7 +151,7 @@ def test_a_history_is_taken_as_it_is_given() -> None:
     ]
     found = turns.given(history, NOBODY, "k1", 3, NOW)
     assert [(one.text, one.position) for one in found] == [("assistant 1", "5"), ("user 2", "6"), ("assistant 2", "7")]
-    assert {(one.store, one.source, one.as_of) for one in found} == {(HERE, "desk", NOW)}
+    assert {(one.store, one.source, one.as_of) for one in found} == {(HANDED, "desk", NOW)}
     assert turns.given(history, NOBODY, "k1", 0, NOW) == []
     with pytest.raises(RejectedError, match="'robot' is not the role"):
         turns.given([Said("robot", "x")], local(), "k1", 3, NOW)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from serving.context.request import ContextRequest
 from serving.http.asking import ANSWERS_OF_KEY
 from serving.http.logs import JsonLines, logger
 from serving.http.replies import ContextReply, FreshnessReply, RowsReply
-from serving.service import AnswerEvent
+from serving.service import AnswerEvent, Runner, Served
 from tests.serving.http.world import BASE, BERT, World, fill, settings_of
 from tests.serving.persons_sample import ANNA, NOW
 
@@ -176,8 +178,21 @@ def test_kpis_alerts_letters_and_freshness_are_told_before_there_are_any(ask: As
     assert {line["kpi"] for line in ask("GET", "/kpis").json()["kpis"]}
     assert ask("GET", "/alerts").json() == {"alerts": []}
     assert ask("GET", "/dead-letters").json() == {"letters": []}
+    assert ask("GET", "/dead-letters", params={"flow": "tables"}).json() == {"letters": []}
+    unknown = ask("GET", "/dead-letters", params={"flow": "tabels"})
+    assert (unknown.status_code, unknown.json()["error"]["detail"]) == (422, "there is no flow 'tabels'")
     seen = FreshnessReply.model_validate_json(ask("GET", "/freshness").content)
     assert {source.flow for source in seen.sources} >= {"knowledge", "profiles"}
+
+
+def test_what_there_is_of_a_table_is_told_to_those_who_may_read_it(ask: Ask, world: World) -> None:
+    tables = ask("GET", "/freshness").json()["stores"]["tables"]
+    assert {name: table["rows"] for name, table in tables.items()} == {"flights": 2, "crew": 1, "stays": 2}
+    assert ask("GET", "/freshness", person=world.anna).json()["stores"]["tables"].keys() == {"flights", "stays"}
+    assert 'headrace_table_rows{table="crew"} 1.0' in ask("GET", "/metrics").text
+    public = ask("GET", "/metrics", person=world.anna).text
+    assert 'headrace_table_rows{table="flights"} 2.0' in public
+    assert "crew" not in public
 
 
 def test_health_needs_no_key_and_says_nothing_else(world: World) -> None:
@@ -275,9 +290,9 @@ def test_an_answer_that_breaks_in_the_middle_says_so_in_the_stream(
     whole = world.service.answer
     closed: list[bool] = []
 
-    async def breaking(caller: Caller, request: ContextRequest) -> AsyncIterator[AnswerEvent]:
+    async def breaking(caller: Caller, request: ContextRequest, **runners: Runner) -> AsyncIterator[AnswerEvent]:
         try:
-            async for event in whole(caller, request):
+            async for event in whole(caller, request, **runners):
                 yield event
                 raise ZeroDivisionError
         finally:
@@ -300,7 +315,7 @@ def test_a_key_may_have_only_so_many_answers_in_the_making(world: World, monkeyp
         begun, go = asyncio.Event(), asyncio.Event()
         waiting = 0
 
-        async def waits(caller: Caller, request: ContextRequest) -> AsyncIterator[AnswerEvent]:
+        async def waits(caller: Caller, request: ContextRequest, **runners: Runner) -> AsyncIterator[AnswerEvent]:
             nonlocal waiting
             waiting += 1
             if waiting == ANSWERS_OF_KEY:
@@ -321,6 +336,40 @@ def test_a_key_may_have_only_so_many_answers_in_the_making(world: World, monkeyp
     served, refused = asyncio.run(send())
     assert served == [200] * ANSWERS_OF_KEY
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+
+
+def test_an_answer_that_nobody_waits_for_any_more_keeps_its_place_for_as_long_as_a_thread_works_on_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assemble, go = world.service._context, threading.Event()
+    working: list[str] = []
+
+    def slowly(caller: Caller, request: ContextRequest) -> Served:
+        working.append(threading.current_thread().name)
+        assert go.wait(20)
+        return assemble(caller, msgspec.structs.replace(request, demand=None))
+
+    async def send() -> tuple[list[int], int]:
+        app = world.app(pace=count(0, 60_000).__next__)  # nobody asks too often
+        async with world.client(app) as client:
+            body = {"question": "bicycle?", "max_age_ms": 0}
+            for number in range(ANSWERS_OF_KEY):
+                left = asyncio.create_task(client.post("/answer", json=body))
+                while len(working) <= number:
+                    await asyncio.sleep(0)
+                left.cancel()
+                await asyncio.wait([left])
+            refused = [(await client.post("/answer", json=body)).status_code for _ in range(3)]
+            go.set()
+            while (again := await client.post("/answer", json=body)).status_code == 429:
+                await asyncio.sleep(0)
+            return refused, again.status_code
+
+    monkeypatch.setattr(world.service, "_context", slowly)
+    refused, again = asyncio.run(asyncio.wait_for(send(), 20))
+    assert refused == [429, 429, 429]
+    assert again == 200
+    assert len(set(working)) <= ANSWERS_OF_KEY
 
 
 def test_the_page_is_served_by_exact_names_with_a_tag_and_may_load_nothing_from_elsewhere(ask: Ask) -> None:

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi import checks
 from tests.serving.http.world import World, fill, settings_of
 from tests.serving.persons_sample import NOW
 
-EXAMPLES = 25
+EXAMPLES = 12
 OPERATIONS = 18
 CHECKS = [
     not_a_server_error,

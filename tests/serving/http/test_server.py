@@ -209,6 +209,18 @@ def test_a_port_in_use_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     assert "--port" in ended.stderr
 
 
+def test_where_no_store_can_be_made_it_does_not_start(tmp_path: Path) -> None:
+    _configure(tmp_path)
+    (tmp_path / "data").touch()
+    command = [*COMMAND, "serve", "--port", "0"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=_variables(), capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "headrace: the data folder data is a file" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("host", "why"),
     [("no-such-host.invalid", "no address 'no-such-host.invalid'"), ("192.0.2.1", "'192.0.2.1' is no address")],

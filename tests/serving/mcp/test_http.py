@@ -143,7 +143,7 @@ def test_tools_that_a_key_has_no_scope_for_are_neither_listed_nor_called(served:
     ):
         result = served.call(name, arguments, key=key)
         assert result.is_error, name
-        assert "has not the scope" in text_of(result)
+        assert "lacks the scope" in text_of(result)
 
 
 def test_documents_are_searched_for_the_callers_audiences_only(served: Served) -> None:

@@ -95,7 +95,9 @@ class Item(Reply):
     age_ms: int
     lag_ms: int | None = Field(description="how far the store was behind this source at most; null if not known")
     stale: bool = Field(description="whether that is more than the source's objective, or not known")
-    warning: str = Field(description="what speaks against taking it as it stands, such as that it is deleted; or empty")
+    warning: str = Field(
+        "", description="what speaks against taking it as it stands, such as that it is deleted; or empty"
+    )
     score: float
     tokens: int
     data: dict[str, Any]

@@ -59,6 +59,9 @@ class _Scored(NamedTuple):
     stems: frozenset[str]
 
 
+_UNTIL = re.compile(r".{1,300}? was .{0,500}? until \d{4}-\d\d-\d\d[ \d:]{0,10} UTC, is ")
+
+
 def extract(context: Context, ranking: Ranking, *, degraded: bool = False) -> Extract:
     """Answer the question of a context from the context.
 
@@ -154,8 +157,10 @@ def _grouped(chosen: Iterable[_Scored]) -> list[list[_Scored]]:
 
 def _line(group: Sequence[_Scored], now: int) -> str:
     item = group[0].item
-    said = " ".join(_ended(unmarked(shortened(one.passage.text))) for one in group)
-    past = "".join(f" ({_past(one, now)})" for one in item.superseded[:_MOST_SUPERSEDED])
+    # A row's own text tells what was until lately as well: once is enough.
+    present = [one for one in group if not (item.superseded and _UNTIL.match(one.passage.text))]
+    said = " ".join(_ended(unmarked(shortened(one.passage.text))) for one in present or group)
+    past = "".join(f" ({_past(one, now)})" for one in item.superseded[:_MOST_SUPERSEDED]) if present else ""
     warned = f" ({unmarked(item.warning)})" if item.warning else ""
     return f"{said}{past}{warned}{_doubt(item)} [{item.number}]"
 

@@ -17,7 +17,7 @@ PLACEHOLDER = re.compile(r"\{([^{}]{1,200})\}")
 
 
 def check(settings: Settings, kinds: Mapping[str, Mapping[str, str]]) -> None:
-    """Check that look-ups and entities name what there is, as far as it is known.
+    """Check that look-ups, entities and served tables name what there is, as far as it is known.
 
     :arg kinds: By live table, the columns that have been seen.
     :raises SettingsError: When they do not.
@@ -29,6 +29,8 @@ def check(settings: Settings, kinds: Mapping[str, Mapping[str, str]]) -> None:
             _check_table(where, entity.table, live)
             _check_columns(where, entity.table, [entity.column], kinds)
             _check_shown(where, entity.table, [entity.column], settings)
+    for served in settings.serving.tables:
+        _check_spelling(f"[[serving.tables]] {served.name!r}", served.hidden, kinds.get(served.name, {}))
     columns_of = {lookup.called: lookup.table for lookup in settings.serving.lookups}
     for lookup in settings.serving.lookups:
         where = f"the look-up {lookup.called!r}"
@@ -60,6 +62,15 @@ def _check_columns(where: str, table: str, columns: Iterable[str], kinds: Mappin
         close = difflib.get_close_matches(strange[0], known, n=1)
         detail = f"{where}: the live table {table!r} has no column {strange[0]!r}"
         raise SettingsError(detail, f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}")
+
+
+def _check_spelling(where: str, columns: Iterable[str], known: Mapping[str, str]) -> None:
+    """Check that no column that has never come looks like one that has: what is misspelt there would be served."""
+    for column in columns:
+        close = [] if column in known else difflib.get_close_matches(column, known, n=1)
+        if close:
+            detail = f"{where} hides {column!r}, which its live table has never had"
+            raise SettingsError(detail, f"did you mean {close[0]!r}?")
 
 
 def _check_shown(where: str, table: str, columns: Iterable[str], settings: Settings) -> None:

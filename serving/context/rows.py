@@ -135,7 +135,7 @@ class RowFinder:
         While the store is behind, there may be more to come: then nothing is known of them, and neither is if it cannot
         be reached.
         """
-        if not self._settings.serving.lookups:
+        if not (self._settings.serving.lookups or self._settings.serving.tables):
             return {}
         try:
             reader = open_row_reader(self._settings)

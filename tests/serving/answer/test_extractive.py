@@ -75,6 +75,13 @@ def test_values_that_are_past_are_told_with_their_end(change: Superseded, told: 
     assert f"({told}" in answered("When is CV 512?", row)[0]
 
 
+def test_what_a_row_says_of_its_past_itself_is_told_once() -> None:
+    change = Superseded("gate", "A14", "A11", NOW - 60_000)
+    text = "Flight CV 512 departs 09:00, gate A11\ngate was A14 until 2026-11-01 09:00 UTC, is A11"
+    (said, *_) = answered("From which gate does CV 512 depart?", item(1, text, kind="row", superseded=(change,)))
+    assert said.count("A14") == 1
+
+
 @pytest.mark.parametrize(
     ("lag", "told"),
     [

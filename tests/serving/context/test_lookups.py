@@ -24,6 +24,7 @@ from serving.context.lookups import MOST_COMBINATIONS
 from serving.context.readings import readings
 from serving.context.rows import RowFinder
 from stores.rows.base import Condition
+from stores.serving_settings import ServedTableSettings
 from stores.settings import Settings
 from tests.contract.row_samples import postgres_place
 from tests.dataflows.tables_content import STREAMS, replay, settings_of
@@ -277,6 +278,14 @@ def test_no_value_that_is_hidden_leads_to_other_rows(tmp_path: Path) -> None:
         made = airline_settings(tmp_path, **serving)  # said before any column is known
         with pytest.raises(SettingsError, match=r"uses the column 'changed_by' of 'fares', which .* hides"):
             RowFinder(made, RowGate(made))
+
+
+def test_a_hidden_column_that_is_misspelt_is_refused_rather_than_served(airline: Settings) -> None:
+    made = asked(airline, {"table": "flights", "where": {"number": "flight"}})
+    served = made.serving.model_copy(update={"tables": (ServedTableSettings(name="fares", hidden=("changd_by",)),)})
+    made = made.model_copy(update={"serving": served})
+    with pytest.raises(SettingsError, match=r"hides 'changd_by', .*did you mean 'changed_by'"):
+        RowFinder(made, RowGate(made))
 
 
 def test_before_anything_is_known_every_column_may_come(tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 Open = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return the browser that all tests share."""
+    """Return the browser that the tests of a module share.
+
+    Not longer: while it runs there is an event loop in this thread, and other modules bring their own.
+    """
     with running() as started:
         expect.set_options(timeout=10_000)
         yield started

@@ -166,9 +166,11 @@ def test_any_usual_way_to_say_it_is_understood(reply: Reply, text: str) -> None:
     ],
 )
 def test_before_the_first_token_a_failure_is_answered_from_the_context_and_says_why(reply: Reply, said: str) -> None:
+    # What fails by itself does so long before a limit that a busy machine does not reach.
+    limit = 0.5 if "did not begin" in said else 30.0
     begun = time.monotonic()
-    answer = answer_to(reply, first_token_seconds=0.5)
-    assert time.monotonic() - begun < 0.5 + SLACK
+    answer = answer_to(reply, first_token_seconds=limit)
+    assert time.monotonic() - begun < limit + SLACK
     assert answer.model == EXTRACTIVE
     assert "A bicycle costs EUR 60 per flight." in answer.text
     assert answer.text.endswith(DEGRADED)

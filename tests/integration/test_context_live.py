@@ -130,6 +130,8 @@ def test_a_cancelled_flight_is_cancelled_everywhere(running: Up, http: httpx.Cli
     is_true(item, record.event_time, asked)
     rows = http.get("/tables/flights", params={"where": f"number={FLIGHT}", "order": "departs_at", "descending": True})
     assert rows.json()["rows"][0]["row"]["status"] == "cancelled"
+    told = by_tool(running, "query_table", {"table": "flights", "where": [f"id={flight.key['id']}"]})
+    assert told["rows"][0]["row"]["status"] == "cancelled"
     answer = http.post("/answer", json={"question": ASK, "stream": False}).json()
     assert "cancelled" in answer["answer"]["text"]
     assert answer["answer"]["citations"]
@@ -240,9 +242,37 @@ def test_a_browser_shows_the_change_and_moves_the_kpi(running: Up, http: httpx.C
         open_log(running.settings).append(STREAM, [event(flight, {"gate": gate})])
         expect(item.locator("[data-column=gate]")).to_contain_text(gate)
         expect(item.get_by_test_id("superseded").first).to_be_visible()
+        fare = newest(tables, "fares", f"flight_id={flight.key['id']}", "price")
+        dearer = (fare.row or {})["price"] + 5
+        cancelled = newest(tables, "flights", f"number={FLIGHT}", "departs_at")
+        changes = [event(fare, {"price": str(dearer)}), event(cancelled, {"status": "cancelled"})]
+        open_log(running.settings).append(STREAM, changes)
+        expect(item.locator("[data-column=status]")).to_contain_text("cancelled")
+        priced = page.locator(f"[data-testid=item-row][data-id='fares/{fare.key['id']}']")
+        expect(priced.locator("[data-column=price]")).to_contain_text(f"{dearer:.2f}".rstrip("0").rstrip("."))
         # It ticks: a change of this very moment is seconds old.
         expect(item.get_by_test_id("age")).to_contain_text(re.compile(r"\b\d+(\.\d+)? s ago"))
 
+        path = running.documents / PAGE
+        path.write_text(re.sub(r"\| Classic \| EUR \d+ \|", "| Classic | EUR 88 |", path.read_text("utf-8")), "utf-8")
+        # By itself: with what was said before, there is less room for documents.
+        page.get_by_test_id("new-conversation").click()
+        page.get_by_test_id("question").fill(QUESTION)
+        page.get_by_test_id("question").press("Enter")
+        expect(page.get_by_test_id("item-chunk").filter(has_text="EUR 88").first).to_be_visible()
+
+        _merge(running, http)
+        page.get_by_test_id("who").click()
+        page.get_by_test_id("person").fill(INES)
+        page.get_by_test_id("person").press("Enter")
+        expect(page.get_by_test_id("who-dialog")).to_be_hidden()
+        page.get_by_test_id("nav-profile").click()
+        expect(page.get_by_test_id("profile")).to_contain_text(SECOND)
+
+        page.get_by_test_id("nav-chat").click()
+        page.get_by_test_id("question").fill(ASK)
+        page.get_by_test_id("question").press("Enter")
+        expect(page.get_by_test_id("answer").last).to_have_attribute("data-state", "done")
         page.get_by_test_id("thumb-down").last.click()
         expect(page.get_by_test_id("feedback-told").last).to_contain_text("Thank you")
         wait_until(lambda: _bad(http) > 0, "the rating to be counted")
@@ -250,6 +280,14 @@ def test_a_browser_shows_the_change_and_moves_the_kpi(running: Up, http: httpx.C
         value = page.get_by_test_id("kpi-bad_share").get_by_test_id("kpi-value")
         expect(value).to_have_text(str(_kpi(http)["written"]))
         expect(page.get_by_test_id(f"source-{STREAM}").first).to_be_visible()
+
+
+def _merge(running: Up, http: httpx.Client) -> None:
+    """Let a contact with another address become known as a customer: once or again, which is the same."""
+    desk = Desk.open(open_log(running.settings), system_clock)
+    desk.takes_in("Seat next to my child")
+    me = http.get("/profiles/me", headers={"Headrace-Person": token(http, INES)}).json()
+    desk.notes(me["identifiers"]["loyalty"][0])
 
 
 def _bad(http: httpx.Client) -> float:

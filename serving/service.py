@@ -201,13 +201,13 @@ class Service:
         request = msgspec.structs.replace(request, conversation=conversation, peek=False)
         asked = self.clock()
         served = await wait(self._context, caller, request)
-        question = await run(self._asked, caller, served.context)
+        await run(self._asked, caller, served.context)
         yield served
         async with contextlib.aclosing(self._answerer.stream(served.context, ())) as parts:
             async for part in parts:
                 if isinstance(part, Answer):
                     latency = self.clock() - asked
-                    turn = await run(self._answered, caller, served.context, question, part, latency)
+                    turn = await run(self._answered, caller, served.context, part, latency)
                     yield Given(turn, conversation, served.context.id, part)
                 else:
                     yield part
@@ -258,10 +258,8 @@ class Service:
         """Return the live tables that the caller may read, with their columns."""
         caller.check("tables")
         shown = []
-        for name in self._tables.names():
+        for name in self._gate.visible(caller):
             served = self.settings.serving.table(name)
-            if not set(served.audience) & {*caller.audiences, "public"}:
-                continue
             columns = [
                 {"column": known.column, "kind": known.kind}
                 for known in self._tables.schema(name)
@@ -451,16 +449,15 @@ class Service:
                 self._speaking.tell(context.conversation, self._speaking.shown(context))
         return Served(context, body)
 
-    def _asked(self, caller: Caller, context: Context) -> str:
-        """Write down the question; return the id of its turn."""
+    def _asked(self, caller: Caller, context: Context) -> None:
+        """Write down the question."""
         turn = Turn(
             context.conversation, self._new_id(), context.at, "user", context.question, person=caller.person
         )  # fmt: skip
         self._say(caller, turn)
-        return turn.id
 
-    def _answered(self, caller: Caller, context: Context, question: str, answer: Answer, latency: int) -> str:
-        del question
+    def _answered(self, caller: Caller, context: Context, answer: Answer, latency: int) -> str:
+        """Write down the answer; return the id of its turn."""
         turn = Turn(
             context.conversation,
             self._new_id(),

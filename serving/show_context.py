@@ -10,6 +10,7 @@ from rich.text import Text
 from events.clock import to_iso
 from events.context import Context, ContextItem, Superseded
 from serving.answer.parts import Answer
+from serving.answer.show import footnotes
 from serving.printable import counted, moment, printable, shown
 from serving.render import span
 
@@ -74,6 +75,7 @@ def sources_view(context: Context, answer: Answer) -> RenderableType:
         lines.append(
             Text.from_markup(f"[bold]{item.number}[/] {title}  [cyan]{place}[/]  changed [yellow]{age}[/] ago")
         )
-    if answer.degraded:
-        lines.append(Text.from_markup(f"[yellow]{escape(printable(answer.degraded))}[/]"))
+    *notes, took = footnotes(answer)
+    lines += [Text.from_markup(f"[yellow]{escape(note)}[/]") for note in notes]
+    lines.append(Text.from_markup(f"[dim]{escape(took)}[/]"))
     return Group(*lines)

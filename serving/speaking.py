@@ -57,11 +57,6 @@ class Speaking:
         self._read = self.stream in names and settings.mode == "live"
         self._turn = threading.Lock()
 
-    @property
-    def heard(self) -> bool:
-        """Whether there is a stream that a flow reads."""
-        return self._read
-
     def prepare(self, conversation: str, events: list[dict[str, Any]]) -> Sayable:
         """Make events of a conversation ready to be said.
 

@@ -1,4 +1,4 @@
-"""An answer on a terminal: the text as it comes, then what it is taken from, and what is not as it should be.
+"""An answer on a terminal: the text as it comes, and what is not as it should be.
 
 Invariant: nothing in it is a command to the terminal.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable
 
-from serving.answer.parts import EXTRACTIVE, Answer, AnswerPart, Citation
+from serving.answer.parts import EXTRACTIVE, Answer, AnswerPart
 from serving.printable import printable
 
 
 async def show(parts: AsyncIterable[AnswerPart], write: Callable[[str], object]) -> Answer | None:
-    """Write an answer as it comes; return it, or None where the stream ended without one.
+    """Write an answer's text as it comes; return the answer, or None where the stream ended without one.
 
     :arg write: Writes a text as it is, without a line end of its own.
     """
@@ -22,14 +22,12 @@ async def show(parts: AsyncIterable[AnswerPart], write: Callable[[str], object])
             answer = part
         else:
             write("\n".join(map(printable, part.text.split("\n"))))
-    if answer is not None:
-        write("".join(f"\n{line}" for line in ["", *footnotes(answer)]) + "\n")
     return answer
 
 
 def footnotes(answer: Answer) -> list[str]:
-    """Return what stands below an answer, line by line."""
-    lines = [_source(one) for one in answer.citations]
+    """Return what stands below an answer and its sources, line by line."""
+    lines = []
     if answer.unknown:
         numbers = ", ".join(f"[{number}]" for number in answer.unknown)
         lines.append(f"Not in the context, though cited: {numbers}")
@@ -39,8 +37,3 @@ def footnotes(answer: Answer) -> list[str]:
     tokens = "" if answer.tokens_out is None else f", {answer.tokens_out:,} tokens"
     by = "" if answer.model == EXTRACTIVE else f"{printable(answer.model)}: "
     return [*lines, f"({by}{took}{tokens})"]
-
-
-def _source(one: Citation) -> str:
-    named = f"{one.title}: " if one.title else ""
-    return printable(f"[{one.number}] {named}{one.source}/{one.place}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,9 @@ from serving.commands.tables import demanded
 from stores.settings import Settings, load
 
 if TYPE_CHECKING:
+    from events.context import Context
     from serving.access.caller import Caller
+    from serving.answer.parts import AnswerPart
     from serving.context.request import ContextRequest
     from serving.freshness import Demand
     from serving.service import Service
@@ -111,31 +113,37 @@ def answer(
 
 
 async def _answer(service: Service, caller: Caller, request: ContextRequest, *, as_json: bool) -> None:
-    from serving.answer.parts import Token
-    from serving.service import Given, Served
+    from rich.console import Console
 
-    served: Served | None = None
-    async for part in service.answer(caller, request):
-        if isinstance(part, Served):
-            served = part
-        elif isinstance(part, Token):
-            if not as_json:
-                sys.stdout.write(part.text)
-                sys.stdout.flush()
-        elif isinstance(part, Given) and served is not None:
-            if as_json:
-                from serving.printable import json_text
-                from serving.service import given_json
+    from serving.answer.show import show
+    from serving.printable import json_text
+    from serving.service import Given, Served, given_json
+    from serving.show_context import sources_view
 
-                typer.echo(json_text(given_json(part)))
+    contexts: list[Context] = []
+    ends: list[Given] = []
+
+    async def parts() -> AsyncIterator[AnswerPart]:
+        async for part in service.answer(caller, request):
+            if isinstance(part, Served):
+                contexts.append(part.context)
+            elif isinstance(part, Given):
+                ends.append(part)
             else:
-                from rich.console import Console
+                yield part
 
-                from serving.show_context import sources_view
-
-                sys.stdout.write("\n\n")
-                Console().print(sources_view(served.context, part.answer))
+    await show(parts(), (lambda _: None) if as_json else _write)
+    if as_json:
+        typer.echo(json_text(given_json(ends[0])))
+    else:
+        _write("\n\n")
+        Console().print(sources_view(contexts[0], ends[0].answer))
     await service.aclose()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 @contextmanager

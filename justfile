@@ -9,9 +9,13 @@ default:
 demo *ARGS:
     python -m fixtures.demo {{ARGS}}
 
+# Run everything on real servers, in temporary folders, until Ctrl-C: type an UPDATE into psql, see it in the context
+live *ARGS:
+    python -m fixtures.live {{ARGS}}
+
 # Run the tests, each file by one of up to four processes
 test *ARGS:
-    python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile {{ARGS}}
+    python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder {{ARGS}}
 
 # Run the property tests with many more examples, and what else takes long
 test-long *ARGS:

@@ -68,6 +68,7 @@ def build(settings: Settings) -> Dataflow:
         heartbeat_seconds=feedback.heartbeat_seconds,
         clock=system_clock,
         on_expired=settings.log.on_expired,
+        reader=FLOW,
     )
 
     flow = Dataflow(FLOW)

@@ -44,10 +44,10 @@ from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
 from stores.sink import StoreSink
+from stores.vectors.base import VectorReader
+from stores.vectors.choose import open_vector_reader, open_vector_writer
 from stores.vectors.intake import DocumentIntake
-from stores.vectors.lance_plan import check_document
-from stores.vectors.lance_reader import LanceReader
-from stores.vectors.lance_writer import LanceWriter
+from stores.vectors.plan import check_document
 
 FLOW = "knowledge"
 
@@ -61,7 +61,7 @@ def build(settings: Settings) -> Dataflow:
     :raises HeadraceError: When a folder is not there or not readable.
     """
     log = open_log(settings)
-    reader = LanceReader(settings.vectors_dir)
+    reader = open_vector_reader(settings)
     embedder = open_embedder(settings)
     prepare = Preparation(settings, embedder)
     applied = functools.cache(lambda: {(mark.source, mark.partition): mark.offset for mark in reader.applied()})
@@ -151,7 +151,7 @@ def record_of_change(change: DocumentChange) -> LogRecord:
     return LogRecord(change.source, 0, 0, change.event_time, change.uri.encode())
 
 
-def _folder_source(settings: Settings, log: Log, reader: LanceReader, applied: Offsets) -> FolderSource:
+def _folder_source(settings: Settings, log: Log, reader: VectorReader, applied: Offsets) -> FolderSource:
     streams = {*settings.knowledge.streams, replay_stream(FLOW)}
 
     def known(folder: str) -> dict[str, Known]:
@@ -187,20 +187,14 @@ def _log_source(settings: Settings, log: Log, applied: Offsets) -> LogSource:
         clock=system_clock,
         start=lambda stream, partition: applied().get((stream, str(partition))),
         on_expired=settings.log.on_expired,
+        reader=FLOW,
     )
 
 
 def _store(settings: Settings, embedder: CachedEmbedder) -> Callable[[], DocumentIntake]:
     def open_writer() -> DocumentIntake:
         model = embedder.model
-        writer = LanceWriter(
-            settings.vectors_dir,
-            model,
-            embed=embedder.embed_bytes,
-            clock=system_clock,
-            optimize_every=settings.vectors.optimize_every,
-            index_above=settings.vectors.index_above,
-        )
+        writer = open_vector_writer(settings, model, embedder.embed_bytes, system_clock)
         return DocumentIntake(writer, model.languages, ScanProgress().observe)
 
     return open_writer

@@ -130,6 +130,7 @@ def build(settings: Settings) -> Dataflow:
         clock=system_clock,
         start=lambda stream, partition: applied().get((stream, str(partition))),
         on_expired=settings.log.on_expired,
+        reader=FLOW,
     )
     records = op.input("log", flow, source)
     decoded = op.flat_map_batch("decode", records, Decoding(settings, barred).batches)

@@ -3,8 +3,8 @@
     python -m dataflows.launch DESCRIPTOR PARENT ARGUMENTS…
 
 DESCRIPTOR is an open file to speak to; the engine, which cannot be told where to print its panics, keeps the standard
-error. PARENT is the process that has started this one. ARGUMENTS are those of `bytewax.run`. A flow that is started by
-`bytewax.run` itself is the same flow.
+error, which may be the same. PARENT is the process that has started this one. ARGUMENTS are those of `bytewax.run`. A
+flow that is started by `bytewax.run` itself is the same flow.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def main() -> None:
     descriptor, parent, *arguments = sys.argv[1:]
     sys.stderr = os.fdopen(int(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     _end_with_parent(int(parent))
+    _keep_to_loopback()
     sys.argv = ["bytewax.run", *arguments]
     try:
         runpy.run_module("bytewax.run", run_name="__main__", alter_sys=True)
@@ -49,6 +50,14 @@ def _told(error: BaseException | None) -> HeadraceError | None:
             seen.add(id(found))
             waiting += [found.__context__, found.__cause__]
     return None
+
+
+def _keep_to_loopback() -> None:
+    """Leave the engine's own endpoint off: it listens to the whole network, and asks nobody who they are."""
+    if os.environ.pop("BYTEWAX_DATAFLOW_API_ENABLED", None) is not None:
+        sys.stderr.write(
+            "WARNING Bytewax's own endpoint stays off, as it listens to the whole network: see `--metrics-port`\n"
+        )
 
 
 def _end_with_parent(parent: int) -> None:

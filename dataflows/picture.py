@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bytewax.visualize import to_mermaid
 
+from stores.capture_settings import CaptureSettings, PostgresTapSettings
+from stores.delivery_settings import DeliverySettings, FilesDeliverySettings
 from stores.settings import FLOWS, Settings
 
 README = Path(__file__).parents[1] / "README.md"
@@ -20,8 +22,13 @@ BEGIN, END = "<!-- picture of the flows -->", "<!-- end of the picture -->"
 def picture() -> str:
     """Return the flows as Mermaid code blocks, a block a flow."""
     blocks = []
+    # What these two look like depends on what they are set to do: here one of each.
+    settings = Settings(
+        capture=CaptureSettings(postgres=(PostgresTapSettings(name="name", dsn="", tables=("schema.table",)),)),
+        delivery=DeliverySettings(files=(FilesDeliverySettings(name="name", streams=("stream",), bucket="bucket"),)),
+    )
     for name in FLOWS:
-        flow = importlib.import_module(f"dataflows.{name}").build(Settings())
+        flow = importlib.import_module(f"dataflows.{name}").build(settings)
         blocks.append(f"```mermaid\n{to_mermaid(flow).strip()}\n```\n")
     return "\n".join(blocks)
 

@@ -9,6 +9,7 @@ import typer
 from events.errors import HeadraceError
 from serving.commands import (
     ask,
+    capture,
     context,
     export,
     forget,
@@ -25,6 +26,7 @@ from serving.commands import (
     serve,
     status,
     tables,
+    topics,
     up,
     upkeep,
 )
@@ -77,6 +79,8 @@ upkeep.register(app)
 app.add_typer(held.app, name="held")
 app.add_typer(letters.app, name="dead-letters")
 app.add_typer(log.app, name="log")
+app.add_typer(topics.app, name="topics")
+app.add_typer(capture.app, name="capture")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from events.changes import Position, position_text
 from events.clock import Clock
 from events.errors import HeadraceError
 from events.log import Applied
+from serving.captured import is_capture
 
 POLL_SECONDS = 0.02
 
@@ -73,6 +74,7 @@ def has_reached(applied: Iterable[Applied], partitions: Partitions, source: str,
     Somewhere an event at or after `position` must have been read. As a source's events reach the log in order, no
     earlier one can come into another partition after that moment, if that was read to its end since.
     """
+    partitions = {stream: numbers for stream, numbers in partitions.items() if not is_capture(stream)}
     marks = [mark for mark in applied if mark.source in partitions]
     if not _all(partitions) <= {(mark.source, mark.partition) for mark in marks}:
         return False

@@ -9,7 +9,7 @@ from stores.embedders.base import Embedder
 from stores.embedders.choose import choose_embedder
 from stores.settings import Settings
 from stores.vectors.base import Query, VectorReader
-from stores.vectors.lance_reader import LanceReader
+from stores.vectors.choose import open_vector_reader
 
 
 class Knowledge:
@@ -27,7 +27,7 @@ class Knowledge:
     def of(cls, settings: Settings) -> Knowledge:
         """Open the knowledge base that `settings` name; nothing is loaded before the first question."""
         embedder = choose_embedder(settings.embedding.backend, settings.embedding.threads)
-        return cls(LanceReader(settings.vectors_dir, embedder.model), embedder)
+        return cls(open_vector_reader(settings, embedder.model), embedder)
 
     def search(
         self, question: str, k: int = 8, audiences: Sequence[str] = ("public",), source: str = "", prefix: str = ""

@@ -12,8 +12,10 @@ import msgspec
 
 from events.clock import Clock, system_clock, to_iso
 from events.errors import HeadraceError
+from events.log import Applied
 from events.persons import Member, Shared, type_of
 from events.profiles import Profile
+from serving.captured import Captured
 from serving.freshness import Demand, Partitions, StaleError, age, await_fresh, only_source
 from serving.leads import Lead, Leads, over_limit, ways_to
 from serving.lookups import Lookup, as_typed, listed, other_names, short_key, short_record
@@ -90,6 +92,7 @@ class Profiles:
         self.settings = settings
         self.reader = reader
         self.clock = clock
+        self._captured = Captured(settings)
         self.leads = Leads(settings, reader, self.remedy)
         self._log = log
 
@@ -166,7 +169,7 @@ class Profiles:
 
     def age(self) -> int | None:
         """Return how old (ms) what the store holds is at most; None if it cannot be told."""
-        return age(self.reader.applied(), self._partitions(), self.clock())
+        return age(self._applied(), self._partitions(), self.clock())
 
     def await_fresh(self, demand: Demand) -> int | None:
         """Wait until the profiles are as fresh as demanded; return their age (ms).
@@ -177,7 +180,7 @@ class Profiles:
         if demand.position and not demand.source:
             demand = demand._replace(source=only_source(self.reader.applied, demand.seconds, self.clock))
         try:
-            return await_fresh(demand, self.reader.applied, self._partitions, self.clock)
+            return await_fresh(demand, self._applied, self._partitions, self.clock)
         except StaleError as error:
             if error.age is not None or not self._absent():
                 raise
@@ -250,5 +253,10 @@ class Profiles:
             raise NobodyError(detail, self.remedy())
         raise self.unknown(lookup)
 
+    def _applied(self) -> list[Applied]:
+        applied = self.reader.applied()
+        return [*applied, *self._captured.marks(applied)]
+
     def _partitions(self) -> Partitions:
-        return {stream.name: self._log.partitions(stream.name) for stream in self.settings.profiles.streams}
+        streams = {stream.name: self._log.partitions(stream.name) for stream in self.settings.profiles.streams}
+        return streams | self._captured.partitions(streams)

@@ -41,6 +41,11 @@ def lock_path(flow: str, data: Path) -> Path:
     return data / f"{flow}.lock"
 
 
+ALONE = ("capture", "delivery")
+"""Flows that are one process, whatever the others are. A tap has one reader, who alone writes how far it is and tells
+the source so; a delivery has one writer, who alone knows what has arrived. More processes would only wait."""
+
+
 def runs(flow: str, data: Path) -> bool:
     """Tell whether the flow runs, started by `headrace run`."""
     try:
@@ -58,7 +63,9 @@ def runs(flow: str, data: Path) -> bool:
 
 
 def folders_of(flow: str, settings: Settings) -> list[str]:
-    """Return the names of the folders that a flow follows."""
+    """Return the names of the folders that a flow follows, or of what it captures: what is no stream of the log."""
+    if flow == "capture":
+        return [tap.name for tap in settings.capture.taps]
     return [folder.name for folder in settings.knowledge.folders] if flow == "knowledge" else []
 
 
@@ -66,6 +73,10 @@ def streams_of(flow: str, settings: Settings) -> list[str]:
     """Return the streams that the settings have a flow follow."""
     if flow == "knowledge":
         return [*settings.knowledge.streams]
+    if flow == "capture":
+        return []
+    if flow == "delivery":
+        return sorted({stream for sink in settings.delivery.sinks for stream in sink.streams})
     followed = {"tables": settings.tables.streams, "profiles": settings.profiles.streams}
     return [stream.name for stream in followed.get(flow, settings.feedback.streams)]
 
@@ -73,6 +84,7 @@ def streams_of(flow: str, settings: Settings) -> list[str]:
 def missing(flow: str, settings: Settings) -> tuple[str, ...]:
     """Return the sections that the settings lack for a flow to have work; none if it has."""
     needed: dict[str, tuple[tuple[str, ...], bool]] = {
+        "capture": (("[[capture.postgres]] or the like for another source",), bool(settings.capture.taps)),
         "knowledge": (
             ("[[knowledge.folders]]",),
             bool(settings.knowledge.folders or settings.knowledge.streams),
@@ -84,6 +96,7 @@ def missing(flow: str, settings: Settings) -> tuple[str, ...]:
         ),
         "feedback": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
         "lake": (("[[feedback.streams]]",), bool(settings.feedback.streams)),
+        "delivery": (("[[delivery.kinesis]] or [[delivery.files]]",), bool(settings.delivery.sinks)),
     }
     sections, complete = needed[flow]
     return () if complete else sections

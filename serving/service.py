@@ -33,7 +33,7 @@ from serving.errors import ForbiddenError, NotFoundError, UnknownCallerError
 from serving.freshness import Demand
 from serving.knowledge import Knowledge
 from serving.lookups import anything
-from serving.overview import Watch
+from serving.overview import Overview, Watch
 from serving.profile_document import document
 from serving.profiles import NobodyError, Profiles
 from serving.render import as_json as chunk_json
@@ -151,6 +151,8 @@ class Service:
         if self._profiles is not None:
             self._profiles.reader.close()
         self.contexts.close()
+        self.knowledge.reader.close()
+        self.watch.close()
 
     async def aclose(self) -> None:
         """Let go of the stores and of the endpoint."""
@@ -359,8 +361,12 @@ class Service:
 
     def freshness(self, caller: Caller) -> dict[str, Any]:
         """Return how fresh everything is, source by source; of live tables those that the caller may read."""
+        return self.overview(caller).as_json()
+
+    def overview(self, caller: Caller) -> Overview:
+        """Return how everything stands, as far as the caller may see it."""
         caller.check("freshness")
-        return self.watch.look().with_tables(self._gate.visible(caller)).as_json()
+        return self.watch.look().with_tables(self._gate.visible(caller))
 
     def letters(self, caller: Caller, flow: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """Return what could not be processed and why, newest first; not what it holds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from events.clock import to_iso, to_millis
+from serving.cluster.health import ClusterHealth
 from serving.overview import Overview, SourceState
 from serving.printable import counted, printable
 from serving.render import span
@@ -18,16 +20,20 @@ from serving.supervise.health import Health
 _LONGEST_POSITION = 40
 
 
-def shown(seen: Overview, up: Health | None, data: str, *, rates: bool = False) -> RenderableType:
+def shown(
+    seen: Overview, up: Health | None, data: str, *, clusters: Sequence[ClusterHealth] = (), rates: bool = False
+) -> RenderableType:
     """Draw everything.
 
     :arg up: What `headrace up` runs, if it does.
     :arg data: The data folder.
+    :arg clusters: Flows that run in several processes.
     :arg rates: Also how many events a second are taken in; known only to those who look several times.
     """
     lines = [*_tables(seen), *_persons(seen), *_feedback(seen), *_lake(seen), _documents(seen)]
     lines += [f"[red]{escape(name)} cannot be read: {escape(why)}[/]" for name, why in seen.unavailable.items()]
     lines += _supervised(up, seen.at)
+    lines += [_cluster(cluster, seen.at) for cluster in clusters]
     lines.append(f"[dim]data in {escape(data)}[/]")
     sources = _sources(seen, rates=rates)
     if not sources.row_count:
@@ -158,3 +164,14 @@ def _supervised(up: Health | None, now: int) -> list[str]:
         elif process.restarts:
             lines.append(f"[yellow]{again}, last {span(max(0, now - process.since))} ago[/]")
     return lines
+
+
+def _cluster(cluster: ClusterHealth, now: int) -> str:
+    several = f"{cluster.flow} runs in {len(cluster.processes)} processes"
+    if not cluster.restarts and cluster.state == "running":
+        return several
+    again = f"all were started again {counted(cluster.restarts, 'time', 'times')}"
+    error = f": {escape(printable(cluster.error))}" if cluster.error else ""
+    if cluster.state == "waiting":
+        return f"[yellow]{several}; {again}, and wait to be so{error}[/]"
+    return f"[yellow]{several}; {again}, last {span(max(0, now - cluster.since))} ago{error}[/]"

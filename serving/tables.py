@@ -15,6 +15,8 @@ import msgspec
 from events.changes import Position, Row
 from events.clock import Clock, system_clock
 from events.errors import HeadraceError
+from events.log import Applied
+from serving.captured import Captured
 from serving.freshness import Demand, Partitions, await_fresh, only_source
 from stores.log.base import Log
 from stores.log.choose import open_log
@@ -74,6 +76,7 @@ class LiveTables:
         self.settings = settings
         self._log = log
         self._clock = clock
+        self._captured = Captured(settings)
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock = system_clock) -> LiveTables:
@@ -177,10 +180,15 @@ class LiveTables:
         """
         if demand.position and not demand.source:
             demand = demand._replace(source=only_source(self.reader.applied, demand.seconds, self._clock))
-        return await_fresh(demand, self.reader.applied, self._partitions, self._clock)
+        return await_fresh(demand, self._applied, self._partitions, self._clock)
+
+    def _applied(self) -> list[Applied]:
+        applied = self.reader.applied()
+        return [*applied, *self._captured.marks(applied)]
 
     def _partitions(self) -> Partitions:
-        return {stream.name: self._log.partitions(stream.name) for stream in self.settings.tables.streams}
+        streams = {stream.name: self._log.partitions(stream.name) for stream in self.settings.tables.streams}
+        return streams | self._captured.partitions(streams)
 
 
 def _live(table: str, stored: StoredRow, ttl: int | None, now: int) -> LiveRow:

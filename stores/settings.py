@@ -19,9 +19,13 @@ from pydantic_settings import (
 )
 
 from events.errors import SettingsError
+from stores.capture_settings import CaptureSettings
+from stores.cluster_settings import ClusterSettings
+from stores.delivery_settings import DeliverySettings
 from stores.export_settings import ExportSettings
 from stores.feedback_settings import FeedbackSettings
 from stores.lake_settings import LakeSettings
+from stores.log_settings import LogSettings
 from stores.profile_settings import ProfilesSettings
 from stores.sections import (
     ChangesSettings,
@@ -34,13 +38,15 @@ from stores.sections import (
 )
 from stores.serving_settings import ServingSettings
 
-FLOWS = ("knowledge", "tables", "profiles", "feedback", "lake")
+FLOWS = ("capture", "knowledge", "tables", "profiles", "feedback", "lake", "delivery")
 """All flows, each a module of `dataflows`."""
 
 PREFIX = "HEADRACE_"
 _OTHER_VARIABLES = {"HEADRACE_CONFIG", "HEADRACE_TEST_KAFKA", "HEADRACE_PAGE_KEY"}
 _SECRETS = {
+    "log.kafka.password": "the password of the broker",
     "rows.dsn": "a connection string",
+    "vectors.dsn": "a connection string",
     "feedback.sentiment.key": "the key of an endpoint",
     "feedback.webhook.key": "the key of a webhook",
     "serving.answer.key": "the key of an endpoint",
@@ -48,18 +54,6 @@ _SECRETS = {
 }
 _AGES = 36_500 * 86_400
 """A hundred years in seconds: for ever, and no number overflows."""
-
-
-class LogSettings(Section):
-    """`[log]`: the streaming storage on recorded files."""
-
-    dir: Path | None = Field(None, description="folder of the log; default: `log` in the data folder")
-    partitions: int = Field(4, ge=1, le=1024, description="partitions of a stream that does not exist yet")
-    segment_bytes: int = Field(64 * 2**20, ge=1024, description="size at which a partition begins a new file")
-    on_expired: Literal["fail", "oldest"] = Field(
-        "fail", description="when retention has removed what a flow was to read next: stop, or go on from the oldest"
-    )
-    fsync: bool = Field(False, description="wait for the disk at each append")
 
 
 class EmbeddingSettings(Section):
@@ -75,8 +69,25 @@ class EmbeddingSettings(Section):
 class VectorSettings(Section):
     """`[vectors]`: the vector store."""
 
-    optimize_every: int = Field(20, ge=1, description="commits between two rounds of maintenance")
-    index_above: int = Field(20_000, ge=1, description="rows above which a vector index is built")
+    backend: Literal["lancedb", "postgres"] = Field("lancedb", description="where chunks and embeddings are kept")
+    dsn: SecretStr | None = Field(
+        None, description="PostgreSQL's connection string; only by variable, as it may hold a password"
+    )
+    db_schema: str = Field("headrace_vectors", description="PostgreSQL schema that belongs to Headrace alone")
+    optimize_every: int = Field(20, ge=1, description="commits between two rounds of maintenance (LanceDB)")
+    index_above: int = Field(20_000, ge=1, description="rows above which a vector index is built (LanceDB)")
+
+    @field_validator("db_schema")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return checked_table(value)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> VectorSettings:
+        if self.backend == "postgres" and self.dsn is None:
+            message = "vectors.backend is 'postgres', but there is no connection string; set HEADRACE_VECTORS__DSN"
+            raise ValueError(message)
+        return self
 
 
 class FolderSettings(Section):
@@ -206,6 +217,9 @@ class Settings(BaseSettings):
         5.0, gt=0, le=3600, allow_inf_nan=False, description="how often an idle source confirms that it is idle"
     )
     log: LogSettings = LogSettings()
+    capture: CaptureSettings = CaptureSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    cluster: ClusterSettings = ClusterSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     vectors: VectorSettings = VectorSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
@@ -221,6 +235,16 @@ class Settings(BaseSettings):
     def log_dir(self) -> Path:
         """Folder of the log."""
         return self.log.dir or self.data_dir / "log"
+
+    @property
+    def places_path(self) -> Path:
+        """File of how far each source has been captured."""
+        return self.data_dir / "capture.sqlite3"
+
+    @property
+    def delivered_dir(self) -> Path:
+        """Folder of what waits for its delivery."""
+        return self.data_dir / "delivery"
 
     @property
     def vectors_dir(self) -> Path:

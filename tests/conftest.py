@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,35 @@ settings.register_profile("long", settings.get_profile("ci"), max_examples=5_000
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+_LONGEST_FIRST = ("faults", "integration", "browser", "property", "dataflows", "contract")
+
+
+def pytest_configure() -> None:
+    """Forget settings from outside, also for what is set up for a module or a session."""
+    _forget_settings()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, so that the processes that share the files end at about the same time."""
+    places = {folder: place for place, folder in enumerate(_LONGEST_FIRST)}
+
+    def place(item: pytest.Item) -> int:
+        return places.get(item.path.relative_to(ROOT / "tests").parts[0], len(places))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_others() -> Iterator[None]:
+    """A command that a test runs in this process may leave settings behind: they are not for the next test."""
+    yield
+    _forget_settings()
+
+
+def _forget_settings() -> None:
     for name in list(os.environ):
-        if name.startswith("HEADRACE_") and name != "HEADRACE_TEST_KAFKA":
-            monkeypatch.delenv(name)
+        if name.startswith("HEADRACE_") and not name.startswith("HEADRACE_TEST_"):
+            del os.environ[name]
 
 
 @pytest.fixture

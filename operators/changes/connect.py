@@ -28,6 +28,7 @@ BEGIN = b'{"schema":'
 
 _PAYLOAD = b'"payload":'
 _REMEDY = "let the connector write the schema, or set `schemas.enable` of its converters to false"
+_LEAVE = "leave the source block as the connector writes it"
 
 NO_READS: dict[str, Read] = {}
 
@@ -139,6 +140,23 @@ def image_shapes(schema: Mapping[str, Any]) -> Images:
     fields = {field.get("field"): field for field in _fields(schema)}
     before, after = fields.get("before"), fields.get("after")
     return Images(NO_SHAPE if before is None else row_shape(before), NO_SHAPE if after is None else row_shape(after))
+
+
+def said_images(columns: Any) -> Images:
+    """Compile what the source of an event without a schema says of columns: encodings by their names.
+
+    :raises RejectedError: When it is no such object, or there is no such encoding.
+    """
+    if type(columns) is not dict:
+        message = "the source's `columns` are no object"
+        raise RejectedError(message, _LEAVE)
+    try:
+        reads = {column: encoding(str(name)) for column, name in columns.items()}
+    except ValueError as error:
+        message = f"the source's `columns`: {error}"
+        raise RejectedError(message, _LEAVE) from None
+    shape = Shape(reads, frozenset(column for column, name in columns.items() if name == "decimal"))
+    return Images(shape, shape)
 
 
 def row_shape(schema: Mapping[str, Any]) -> Shape:

@@ -8,6 +8,9 @@ and of connectors that are not known, `before` has the columns of the record's k
 What becomes of an event, by its `op`: `c`, `u`, `r` the row after it, `d` a delete, `t` a truncation, `m` (a message)
 nothing. A tombstone is nothing, as the delete came before it. Heartbeats, the beginnings and ends of transactions, and
 schema changes say nothing of rows.
+
+Events of our own captures have no schema. Where a text stands for a number or for JSON, `source.columns` says so, in
+the words of `values.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 from events.changes import Change, Op, Row, Truncation
 from events.errors import RejectedError
 from events.log import LogRecord
-from operators.changes.connect import BEGIN, NO_IMAGES, Images, Opener, Shape, image_shapes
+from operators.changes.connect import BEGIN, NO_IMAGES, Images, Opener, Shape, image_shapes, said_images
 from operators.changes.duplicate_keys import read_json
 from operators.changes.mongo import document_key, key_value, read_document
 from operators.changes.occurrence import Occurrence, change_of, truncation_of
@@ -61,6 +64,18 @@ class _Origin:
         self.connector = source.get("connector")
         self.place: Place = place_of(source)
         self.whole = self.connector in _WHOLE
+        self._said: Any = None
+        self._images = NO_IMAGES
+
+    def images(self, said: Any) -> Images:
+        """Return how rows are read of which the event's source says this.
+
+        :raises RejectedError: When that is no object of encodings by column.
+        """
+        if said != self._said:
+            self._images = said_images(said)
+            self._said = said
+        return self._images
 
     def image(
         self, event: Row, name: str, shape: Shape, raw: bytes, *, only: Collection[str] | None = None
@@ -112,6 +127,8 @@ class _Debezium:
         if type(source) is not dict:
             source = _sourceless(source)
         origin = self._origin(source)
+        if images is NO_IMAGES and "columns" in source:
+            images = origin.images(source["columns"])
         transaction, order = _transaction_of(event, source)
         native = origin.place(source, order)
         time = source.get("ts_ms")

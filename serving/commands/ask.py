@@ -58,9 +58,9 @@ def search(
 
 def documents(source: Source = "", as_json: AsJson = False) -> None:
     """List the documents of the knowledge base: how many pieces, which language, for whom, how old."""
-    from stores.vectors.lance_reader import LanceReader
+    from stores.vectors.choose import open_vector_reader
 
-    found = LanceReader(load().vectors_dir).documents(source)
+    found = open_vector_reader(load()).documents(source)
     if as_json:
         for document in found:
             row = {
@@ -104,10 +104,10 @@ def show(
 
     from serving.render import as_json as rendered
     from serving.render import ranked
-    from stores.vectors.lance_reader import LanceReader
+    from stores.vectors.choose import open_vector_reader
 
     source, _, uri = document.partition("/")
-    found = LanceReader(load().vectors_dir).chunks(source, uri)
+    found = open_vector_reader(load()).chunks(source, uri)
     if not found:
         typer.echo(f"There is no document {document!r}; `headrace documents` lists all.", err=True)
         raise typer.Exit(1)

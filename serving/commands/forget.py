@@ -12,8 +12,9 @@ from events.clock import to_iso
 from events.erasure import Fingerprints
 from events.errors import HeadraceError
 from events.persons import person_id
+from serving.cluster.prepare import recovery_arguments
 from serving.commands.profile import lookup_of
-from serving.commands.run import recovery_arguments, start
+from serving.commands.run import start
 from serving.lookups import Lookup
 from serving.printable import counted
 from stores.erasures import Erasures, Found, Pending, Receipt, Removed

@@ -6,26 +6,19 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from events.errors import EXPLAINED, HeadraceError, SettingsError
-from serving.runs import lock_path, missing, streams_of
+from events.errors import HeadraceError, SettingsError
+from serving.runs import ALONE, folders_of, missing, streams_of
 from stores.sections import checked_name
 from stores.settings import FLOWS, Settings, load
 
-RECOVERY_PARTITIONS = 16
 CONFIG = "headrace.toml"
-LOCK_SECONDS = 1.0
 
 Flow = Annotated[str, typer.Argument(help=f"Which flow: {', '.join(FLOWS)}.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=64, help="Worker threads.")]
@@ -43,27 +36,39 @@ def run(
         list[Path] | None, typer.Option("--folder", "-f", help="Folder of documents; may be given several times.")
     ] = None,
     workers: Workers = 1,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", "-p", min=1, max=64, help="Processes; default: cluster.processes, 1."),
+    ] = None,
     recovery: Annotated[bool, typer.Option(help="Keep the flow's state, so that a restart resumes it.")] = True,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of 127.0.0.1 for its metrics; default: see cluster.metrics_port."),
+    ] = None,
 ) -> None:
     """Run a flow until Ctrl-C: it reads what is there and then follows every change.
 
-    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables; headrace run feedback
+    In several processes, each with so many threads, it goes on when one of them dies: all are then started again, and
+    resume. What they say is kept in the data folder, in logs/.
+
+    Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables --processes 2
     """
+    from serving.cluster.prepare import metrics_port_of, recovery_arguments
+
     _known(flow)
     if folder and flow != "knowledge":
         detail = f"the flow {flow!r} reads no folders"
         raise HeadraceError(detail, "leave --folder out; its streams stand in headrace.toml")
     variables = _folder_variables(folder or [])
     _check_work(flow)
+    settings = load()
+    number = _processes(flow, processes, settings)
     arguments = ["-w", str(workers)]
     if recovery:
-        arguments += recovery_arguments(load().data_dir / "recovery" / flow)
-    said = (
-        ""
-        if flow == "knowledge"
-        else f"following {', '.join(streams_of(flow, load()))} into {load().data_dir}; Ctrl-C stops it"
-    )
-    raise typer.Exit(start(flow, variables, arguments, said))
+        arguments += recovery_arguments(settings.data_dir / "recovery" / flow)
+    port = metrics_port_of(flow, settings) if metrics_port is None else metrics_port
+    code = start(flow, variables, arguments, _following(flow, settings), processes=number, metrics_port=port)
+    raise typer.Exit(code)
 
 
 def replay(
@@ -105,114 +110,77 @@ def replay(
     raise typer.Exit(code)
 
 
-def recovery_arguments(folder: Path) -> list[str]:
-    """Return Bytewax's arguments for keeping state in `folder`, which is made if it is not there."""
-    if not any(folder.glob("*.sqlite3")):
-        from bytewax.recovery import init_db_dir
+def start(
+    flow: str,
+    variables: dict[str, str],
+    arguments: list[str],
+    said: str = "",
+    *,
+    processes: int = 1,
+    metrics_port: int = 0,
+) -> int:
+    """Run a flow until it ends, in processes of its own; return the exit code. Ctrl-C ends it without noise.
 
-        folder.mkdir(parents=True, exist_ok=True)
-        init_db_dir(folder, RECOVERY_PARTITIONS)
-    return ["-r", str(folder), "-b", "0"]
-
-
-def start(flow: str, variables: dict[str, str], arguments: list[str], said: str = "") -> int:
-    """Run a flow in a process of its own until it ends; return its exit code. Ctrl-C ends it without noise.
-
+    :arg arguments: Those of `bytewax.run`.
     :arg said: Told before it starts, once nothing speaks against that.
+    :arg metrics_port: Port of this machine alone at which its metrics are served meanwhile; 0: nowhere.
     """
+    from serving.cluster import health
+    from serving.cluster.alone import run_alone
+    from serving.cluster.prepare import check_store, only_run
+    from serving.cluster.together import run_together
+
     settings = load()  # a wrong setting is refused here, before a process is started
-    _check_store(flow, settings)
-    if said:
-        typer.echo(said, err=True)
+    check_store(flow, settings)
     environment = {**os.environ, **variables}
-    module = f"dataflows.{_known(flow)}"
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, _interrupt)
-    with _only_run(flow, settings.data_dir) as lock, tempfile.TemporaryFile() as noise:
-        spoken = os.dup(sys.stderr.fileno())
-        parent = str(os.getpid())
-        command = [sys.executable, "-m", "dataflows.launch", str(spoken), parent, module, "-s", "1", *arguments]
-        # The flow holds the lock as well: should this process be killed, no other one starts beside it.
-        process = subprocess.Popen(  # noqa: S603  # ours
-            command, env=environment, start_new_session=True, pass_fds=[lock, spoken], stderr=noise
+    arguments = [f"dataflows.{_known(flow)}", "-s", "1", *arguments]
+    with only_run(flow, settings.data_dir) as lock, ExitStack() as stack:
+        health.remove(flow, settings.data_dir)  # of one that was killed
+        if metrics_port:
+            from serving.cluster.endpoint import serving_metrics
+
+            stack.enter_context(serving_metrics(flow, settings, metrics_port))
+        if said:
+            typer.echo(said, err=True)
+        if processes == 1:
+            return run_alone(flow, arguments, environment, lock)
+        return run_together(
+            flow,
+            arguments,
+            environment,
+            lock,
+            data=settings.data_dir,
+            processes=processes,
+            log_megabytes=settings.cluster.log_megabytes,
         )
-        os.close(spoken)
-        code = _awaited(flow, process)
-        if code == EXPLAINED:
-            return 1
-        if code:
-            noise.seek(0)
-            sys.stderr.write(noise.read().decode(errors="replace"))
-        return code
 
 
-def _awaited(flow: str, process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # State is safe at every moment, so that the engine needs no farewell: it would only print a traceback.
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-        typer.echo(f"{flow} stopped", err=True)
-        return 0
+def _processes(flow: str, wanted: int | None, settings: Settings) -> int:
+    """Return in how many processes a flow runs.
 
-
-@contextmanager
-def _only_run(flow: str, data: Path) -> Iterator[int]:
-    """Make sure that the flow runs once over these data: a second one would spoil the recovery folder of the first.
-
-    :raises HeadraceError: When it runs already.
+    :raises HeadraceError: When it cannot run in as many as are wanted.
     """
-    import fcntl
-
-    data.mkdir(parents=True, exist_ok=True)
-    lock = os.open(lock_path(flow, data), os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                # Whoever looks whether the flow runs has the lock for a moment, and so has one that is about to end.
-                if time.monotonic() > deadline:
-                    detail = f"the flow {flow!r} runs already over {data}"
-                    hint = "stop it first, or name another data folder by HEADRACE_DATA_DIR"
-                    raise HeadraceError(detail, hint) from None
-                time.sleep(0.02)
-        yield lock
-    finally:
-        os.close(lock)
+    if os.environ.get("BYTEWAX_ADDRESSES") or os.environ.get("BYTEWAX_HOSTFILE_PATH"):
+        if wanted is not None and wanted > 1:
+            detail = "this process is one of a cluster over machines, as BYTEWAX_ADDRESSES says"
+            raise HeadraceError(detail, "leave --processes out, or unset Bytewax's variables")
+        return 1
+    if flow in ALONE:
+        if wanted is not None and wanted > 1:
+            detail = f"the flow {flow!r} has one reader, so that it runs in one process"
+            raise HeadraceError(detail, "leave --processes out")
+        return 1
+    return settings.cluster.processes if wanted is None else wanted
 
 
-def _check_store(flow: str, settings: Settings) -> None:
-    """Open the flow's store once, so that what is wrong with it is said before the engine starts.
-
-    :raises StoreError: When it has a writer already, or cannot be used.
-    """
-    from events.clock import system_clock
-
-    if flow == "tables":
-        from stores.rows.choose import open_row_writer
-
-        open_row_writer(settings, system_clock).close()
-    elif flow == "profiles":
-        from stores.profiles.choose import open_profile_writer
-
-        open_profile_writer(settings, system_clock).close()
-    elif flow == "feedback":
-        from stores.kpis.writer import KpiWriter
-
-        KpiWriter(settings.kpis_path, settings.feedback, system_clock).close()
-    elif flow == "lake":
-        from operators.feedback.configure import objectives
-        from stores.lake.choose import open_lake
-
-        open_lake(settings, system_clock, objectives(settings.feedback).of).close()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _following(flow: str, settings: Settings) -> str:
+    if flow == "knowledge":
+        return ""
+    if flow == "delivery":
+        what = ", ".join(sink.name for sink in settings.delivery.sinks)
+        return f"following {', '.join(streams_of(flow, settings))}, delivering to {what}; Ctrl-C stops it"
+    followed, into = [*folders_of(flow, settings), *streams_of(flow, settings)], settings.data_dir
+    return f"following {', '.join(followed)} into {'the log' if flow == 'capture' else into}; Ctrl-C stops it"
 
 
 def _check_work(flow: str) -> None:

@@ -12,9 +12,10 @@ from events.changes import position_text
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError
 from events.log import Applied
-from stores.settings import Settings, load
+from stores.settings import FLOWS, Settings, load
 
 if TYPE_CHECKING:
+    from serving.cluster.health import ClusterHealth
     from serving.overview import Overview
     from serving.supervise.health import Health
 
@@ -57,11 +58,11 @@ def status(
     seen, up = Watch(configured, system_clock, allowance=_ALLOWANCE, kpi_seconds=10.0).look(), _up(configured)
     problems = _problems(seen, up)
     if as_json:
-        typer.echo(json.dumps(_as_json(seen, up)))
+        typer.echo(json.dumps(_as_json(seen, up, _clusters(configured))))
     else:
         from serving.show_status import shown
 
-        Console().print(shown(seen, up, str(configured.data_dir.resolve())))
+        Console().print(shown(seen, up, str(configured.data_dir.resolve()), clusters=_clusters(configured)))
     if check:
         for problem in problems:
             typer.echo(f"headrace: {problem}", err=True)
@@ -79,11 +80,12 @@ def _watch(configured: Settings, *, as_json: bool) -> None:
     try:
         if as_json:
             while True:
-                typer.echo(json.dumps(_as_json(looking.look(), _up(configured))))
+                typer.echo(json.dumps(_as_json(looking.look(), _up(configured), _clusters(configured))))
                 time.sleep(_EVERY_SECONDS)
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             while True:
-                live.update(shown(looking.look(), _up(configured), data, rates=True), refresh=True)
+                seen, clusters = looking.look(), _clusters(configured)
+                live.update(shown(seen, _up(configured), data, clusters=clusters, rates=True), refresh=True)
                 time.sleep(_EVERY_SECONDS)
     except KeyboardInterrupt:
         pass
@@ -97,15 +99,27 @@ def _up(configured: Settings) -> Health | None:
     return read(configured.data_dir)
 
 
+def _clusters(configured: Settings) -> list[ClusterHealth]:
+    from serving.cluster.health import read
+
+    found = (read(flow, configured.data_dir) for flow in FLOWS)
+    return [cluster for cluster in found if cluster is not None]
+
+
 def _problems(seen: Overview, up: Health | None) -> list[str]:
     gone = [] if up is None else [name for name, process in up.processes.items() if process.state == "given up"]
     return [*seen.problems(), *(f"{name} was given up by `headrace up`" for name in gone)]
 
 
-def _as_json(seen: Overview, up: Health | None) -> dict[str, Any]:
+def _as_json(seen: Overview, up: Health | None, clusters: list[ClusterHealth]) -> dict[str, Any]:
     found = seen.as_json()
     applied = [_mark(flow, mark) for flow, marks in seen.marks.items() for mark in marks]
-    told = {"up": None if up is None else up.as_json(), "problems": _problems(seen, up), "applied": applied}
+    told = {
+        "up": None if up is None else up.as_json(),
+        "clusters": {cluster.flow: cluster.as_json() for cluster in clusters},
+        "problems": _problems(seen, up),
+        "applied": applied,
+    }
     return {**found.pop("stores"), **found, **told}
 
 

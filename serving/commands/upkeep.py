@@ -28,7 +28,7 @@ def reindex() -> None:
     from rich.progress import Progress
 
     from stores.embedders.choose import open_embedder
-    from stores.vectors.lance_reindex import reindex as rebuild
+    from stores.vectors.choose import reindex_vectors
 
     settings = load()
     embedder = open_embedder(settings)
@@ -40,7 +40,7 @@ def reindex() -> None:
         bar.update(task, completed=done, total=total)
 
     try:
-        count = rebuild(settings.vectors_dir, embedder.model, embed=embedder.embed_bytes, progress=progress)
+        count = reindex_vectors(settings, embedder.model, embedder.embed_bytes, progress)
     finally:
         bar.stop()
     typer.echo(f"{count} pieces embedded with {embedder.model.id}")
@@ -52,14 +52,13 @@ def drop(source: Annotated[str, typer.Argument(help="A folder or stream that is 
     A source that is still configured would bring them back: take it out of headrace.toml before.
     """
     from stores.embedders.choose import choose_embedder
-    from stores.vectors.lance_reader import LanceReader
-    from stores.vectors.lance_writer import LanceWriter
+    from stores.vectors.choose import open_vector_reader, open_vector_writer
 
     settings = load()
     if source in {folder.name for folder in settings.knowledge.folders} | set(settings.knowledge.streams):
         detail = f"{source!r} is still configured"
         raise HeadraceError(detail, "take it out of headrace.toml first")
-    reader = LanceReader(settings.vectors_dir)
+    reader = open_vector_reader(settings)
     documents = list(reader.documents(source))
     if not documents:
         detail = f"there is no document of {source!r}"
@@ -77,6 +76,6 @@ def drop(source: Annotated[str, typer.Argument(help="A folder or stream that is 
         if mark.source == source and any(found.fingerprint for found in documents)
     ]
     model = choose_embedder(settings.embedding.backend).model
-    with LanceWriter(settings.vectors_dir, model, embed=lambda texts: [], clock=system_clock) as writer:
+    with open_vector_writer(settings, model, lambda texts: [], system_clock) as writer:
         writer.write(updates, marks)
     typer.echo(f"{len(documents)} documents of {source} removed")

@@ -35,6 +35,7 @@ from serving.tables import LiveTables
 from stores.contexts.base import ContextStore
 from stores.log.choose import open_log
 from stores.settings import Settings
+from stores.vectors.choose import may_have_vectors
 
 LEAST_BUDGET, MOST_BUDGET = 50, 1_000_000
 MOST_CHUNKS = 200
@@ -162,7 +163,7 @@ class Assembler:
         return notes
 
     def _has_documents(self) -> bool:
-        return bool(self._streams.of(KNOWLEDGE)) or self._settings.vectors_dir.exists()
+        return bool(self._streams.of(KNOWLEDGE)) or may_have_vectors(self._settings)
 
     def _has_lookups(self, only: tuple[str, ...] | None) -> bool:
         return any(only is None or lookup.table in only for lookup in self._settings.serving.lookups)

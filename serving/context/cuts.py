@@ -16,6 +16,7 @@ from events.changes import position_text
 from events.clock import Clock
 from events.errors import HeadraceError, StoreError
 from events.log import Applied
+from serving.captured import Captured, stream_of
 from serving.context.lags import StoreLag
 from serving.freshness import POLL_SECONDS, Demand, Partitions, StaleError, has_reached
 from stores.log.base import Log
@@ -71,6 +72,7 @@ class Streams:
     def __init__(self, settings: Settings, log: Log) -> None:
         self._settings = settings
         self._log = log
+        self.captured = Captured(settings)
         self.folders = frozenset(folder.name for folder in settings.knowledge.folders)
         changes: dict[str, ChangesSettings] = {TABLES: settings.tables, PROFILES: settings.profiles}
         self._named = {flow: {one.source or one.name for one in of.streams} for flow, of in changes.items()}
@@ -82,7 +84,7 @@ class Streams:
         """
         if flow == KNOWLEDGE:
             found = self._listed(self._settings.knowledge.streams)
-            there = {stream: numbers for stream, numbers in found.items() if numbers}
+            there = {stream: numbers for stream, numbers in found.items() if numbers and found[stream_of(stream)]}
             return there | {folder: [0] for folder in self.folders}
         streams = {
             TABLES: self._settings.tables.streams,
@@ -97,7 +99,8 @@ class Streams:
         return self._named[flow] | {source for mark in applied for source in mark.positions}
 
     def _listed(self, streams: Iterable[str]) -> dict[str, list[int]]:
-        return {stream: self._log.partitions(stream) for stream in streams}
+        found = {stream: self._log.partitions(stream) for stream in streams}
+        return found | self.captured.partitions(found)
 
 
 @contextmanager
@@ -151,7 +154,8 @@ def _opened(stack: ExitStack, readers: Readers, streams: Streams, clock: Clock) 
     def opened(flow: str, cut: Callable[[], AbstractContextManager[R]]) -> R | None:
         try:
             reader = stack.enter_context(cut())
-            applied[flow] = reader.applied()
+            found = reader.applied()
+            applied[flow] = [*found, *streams.captured.marks(found)]
         except StoreError as error:
             unreadable(flow, error)
             unread.append(flow)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from events.context import Cut
 from events.log import Applied
 from operators.feedback.configure import Objectives
+from serving.captured import is_capture, stream_of
 from serving.freshness import Partitions, age
 
 HERE = "here"
@@ -39,13 +40,14 @@ class StoreLag:
         """Return how long ago (ms) `source` may have changed without the store's knowing; None if it cannot be told."""
         if source not in self._of:
             bringing = {mark.source for mark in self.applied if source in mark.positions} | {source}
-            streams = {stream: self.partitions[stream] for stream in bringing if stream in self.partitions}
+            streams = {name: parts for name, parts in self.partitions.items() if stream_of(name) in bringing}
             self._of[source] = self._age(streams) if streams else self.age
         return self._of[source]
 
     def cut(self) -> Cut:
         """Return what is to be said of the cut."""
-        offsets = {f"{mark.source}/{mark.partition}": mark.offset for mark in self.applied}
+        own = [mark for mark in self.applied if not is_capture(mark.source)]
+        offsets = {f"{mark.source}/{mark.partition}": mark.offset for mark in own}
         return Cut(self.store, dict(sorted(offsets.items())), self.age)
 
     def _age(self, partitions: Partitions) -> int | None:

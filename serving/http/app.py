@@ -63,7 +63,7 @@ def build_app(
     """
     limit = RateLimit(settings.serving.requests_per_minute, pace)
     failures = RateLimit(FAILURES_PER_MINUTE, pace, remedy="ask with a key that is good")
-    metrics = Metrics(service.freshness)
+    metrics = Metrics(service.overview)
     desk = Desk(settings, service, Gate(keys, tokens, limit, failures), metrics)
     mcp = _mcp(desk, own_hosts(settings))
 

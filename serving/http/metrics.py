@@ -6,8 +6,7 @@ How fresh the sources are is looked up when somebody asks for the metrics, not k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -17,16 +16,16 @@ from typing_extensions import override
 from events.context import Context
 from serving.access.caller import Caller
 from serving.answer.parts import Answer
+from serving.overview import Overview
+from serving.overview.gauges import gauges
 from serving.service import AnswerEvent, Given, Served
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MOST_SOURCES = 500
-"""More sources than this are not told one by one."""
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _TOKENS = (50, 100, 250, 500, 1000, 2000, 4000, 8000, 32_000, 128_000)
 
-Look: TypeAlias = Callable[[Caller], dict[str, Any]]
-"""Returns the overview of all sources, as `GET /freshness` tells it to a caller."""
+Look: TypeAlias = Callable[[Caller], Overview]
+"""Returns the overview of all sources, as far as a caller may see it."""
 
 
 class Metrics:
@@ -90,7 +89,7 @@ class Metrics:
 
 
 class Sources(Collector):
-    """Reads at each request for the metrics how fresh the sources are, and what there is for whoever asks."""
+    """Looks at each request for the metrics how everything stands, and what there is for whoever asks."""
 
     def __init__(self, look: Look, caller: Caller) -> None:
         self._look = look
@@ -98,47 +97,4 @@ class Sources(Collector):
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        try:
-            seen = self._look(self._caller)
-        except Exception:  # the other metrics are needed most when the stores cannot be read
-            yield GaugeMetricFamily("headrace_overview_up", "Whether the sources could be looked up.", 0)
-            return
-        yield GaugeMetricFamily("headrace_overview_up", "Whether the sources could be looked up.", 1)
-        yield from _of_sources(seen)
-        letters = GaugeMetricFamily("headrace_dead_letters", "Events that could not be processed.", labels=["flow"])
-        for flow, count in seen.get("dead_letters", {}).items():
-            letters.add_metric([flow], count)
-        yield letters
-        rows = GaugeMetricFamily("headrace_table_rows", "Rows of a live table.", labels=["table"])
-        for name, table in list((seen.get("stores", {}).get("tables") or {}).items())[:MOST_SOURCES]:
-            if isinstance(table, dict) and table.get("rows") is not None:
-                rows.add_metric([name], table["rows"])
-        yield rows
-
-
-_GAUGES: tuple[tuple[str, str, str, float], ...] = (
-    ("lag_ms", "headrace_source_lag_seconds", "How far the store is behind the source at most.", 0.001),
-    ("objective_ms", "headrace_source_objective_seconds", "How far it may be behind.", 0.001),
-    ("met", "headrace_source_objective_met", "Whether it is no further behind than that.", 1),
-    ("backlog", "headrace_source_backlog", "Events on the log that are not in the store.", 1),
-    ("running", "headrace_source_running", "Whether its flow runs.", 1),
-)
-
-
-def _of_sources(seen: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
-    sources = seen.get("sources", [])[:MOST_SOURCES]
-    for field, name, text, factor in _GAUGES:
-        family = GaugeMetricFamily(name, text, labels=["flow", "source"])
-        for source in sources:
-            value = source.get(field)
-            if isinstance(value, (bool, int, float)):
-                family.add_metric([source["flow"], source["source"]], value * factor)
-        yield family
-    newest = GaugeMetricFamily(
-        "headrace_source_newest_timestamp_seconds", "Event time of the newest change.", labels=["flow", "source"]
-    )
-    for source in sources:
-        if source.get("newest"):
-            at = datetime.fromisoformat(source["newest"].replace("Z", "+00:00")).timestamp()
-            newest.add_metric([source["flow"], source["source"]], at)
-    yield newest
+        yield from gauges(lambda: self._look(self._caller))

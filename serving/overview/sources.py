@@ -6,17 +6,19 @@ as its marks are there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from events.changes import position_text
 from events.errors import HeadraceError
 from events.log import Applied, control_stream, replay_stream
 from operators.feedback.configure import objectives
+from serving.captured import Captured
 from serving.freshness import age
 from serving.overview.backlog import Allowance, Backlog, Pace
 from serving.overview.panel import Panel
 from serving.overview.state import SourceState
 from serving.runs import folders_of, streams_of
+from stores.capture.places import Place
 from stores.log.base import Log
 from stores.settings import KnowledgeSettings, Settings
 
@@ -33,12 +35,18 @@ class Sources:
     def __init__(self, settings: Settings, log: Log, allowance: int) -> None:
         self._settings = settings
         self._log = log
+        self._captured = Captured(settings)
+        self._places: Mapping[str, Place] = {}
         self._allowance = allowance
         self._objectives = objectives(settings.feedback)
         self._ends: dict[str, Panel[Ends]] = {}
         self._backlogs: dict[tuple[str, str, int], Backlog] = {}
         self._folders: dict[tuple[str, str], int] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
+
+    def know(self, places: Mapping[str, Place]) -> None:
+        """Take note of how far captures are, for the looks that follow."""
+        self._places = places
 
     def look(self, flow: str, marks: Sequence[Applied], now: int, *, running: bool) -> list[SourceState]:
         """Return the sources of a flow: the configured ones in their order, then those that are so no more.
@@ -112,7 +120,11 @@ class Sources:
             partitions=len(ends),
             read=len(marks),
             backlog=None if self._ends[stream].failed else backlog,
-            lag=age(marks, {stream: there}, now),
+            lag=age(
+                [*marks, *self._captured.beside(marks, self._places)],
+                {stream: there} | self._captured.partitions([stream]),
+                now,
+            ),
             objective=round(self._objectives.of(stream)),
             newest=_newest(marks),
             positions=_positions(marks),

@@ -7,6 +7,7 @@ told of lag is at most too great, never too small, as marks that are some second
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 from events.clock import Clock, to_iso
@@ -16,14 +17,16 @@ from serving.overview.panel import Panel
 from serving.overview.sources import Sources
 from serving.overview.state import Overview
 from serving.runs import runs, with_work
+from stores.capture.places import Place, Places
 from stores.dead_letters import DeadLetters
+from stores.delivery.outbox import read_applied as taken
 from stores.kpis.reader import KpiReader, KpiSummary
 from stores.lake.working_size import read_applied
 from stores.log.choose import open_log
 from stores.profiles.choose import open_profile_reader
 from stores.rows.choose import open_row_reader
 from stores.settings import FLOWS, Settings
-from stores.vectors.lance_reader import LanceReader
+from stores.vectors.choose import open_vector_reader
 
 ALLOWANCE = 64 * 2**20
 """How much of the log is read at one look to count what waits: some ten milliseconds' worth."""
@@ -31,6 +34,8 @@ KPI_MILLIS = 2_000
 """The file of KPIs is opened no more often than this: its writer waits for readers."""
 KPI_SECONDS = 0.5
 _COUNT_MILLIS = 1_000
+_COUNTED = {"documents": "knowledge", "tables": "tables", "persons": "profiles", "lake": "lake"}
+"""Whose store each count is of."""
 
 
 class Watch:
@@ -39,29 +44,38 @@ class Watch:
     :arg settings: Where everything is.
     :arg allowance: How much of the log a look at a flow may read to count events, in offsets.
     :arg kpi_seconds: How long to wait for the writer of the KPIs.
+    :arg flows: Only these, their sources and their stores are looked at.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, allowance: int = ALLOWANCE, kpi_seconds: float = KPI_SECONDS
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        allowance: int = ALLOWANCE,
+        kpi_seconds: float = KPI_SECONDS,
+        flows: Collection[str] = FLOWS,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._flows = [flow for flow in FLOWS if flow in flows]
         self._rows = open_row_reader(settings)
         self._profiles = open_profile_reader(settings)
-        vectors = LanceReader(settings.vectors_dir)
+        self._vectors = open_vector_reader(settings)
         kpis = KpiReader(settings.kpis_path, kpi_seconds)
         letters = DeadLetters(settings.dead_letters_path, clock)
         self._sources = Sources(settings, open_log(settings), allowance)
         self._marks: dict[str, Panel[list[Applied]]] = {  # those of feedback come with the KPIs
-            "knowledge": Panel(vectors.applied),
+            "knowledge": Panel(self._vectors.applied),
             "tables": Panel(self._rows.applied),
             "profiles": Panel(self._profiles.applied),
             "lake": Panel(lambda: read_applied(settings.conversations_path)),
+            "delivery": Panel(lambda: _delivered(settings)),
         }
         self._kpis: Panel[KpiSummary] = Panel(kpis.summary, KPI_MILLIS)
         self._counts: dict[str, Panel[dict[str, Any]]] = {
             "documents": Panel(
-                lambda: dict(zip(("documents", "pieces"), vectors.totals(), strict=True)), _COUNT_MILLIS
+                lambda: dict(zip(("documents", "pieces"), self._vectors.totals(), strict=True)), _COUNT_MILLIS
             ),
             "tables": Panel(lambda: {"tables": _tables(self._rows.counts())}, _COUNT_MILLIS),
             "persons": Panel(
@@ -69,6 +83,9 @@ class Watch:
             ),
             "lake": Panel(lambda: {"lake": _lake(settings)}, _COUNT_MILLIS),
         }
+        self._places: Panel[dict[str, Place]] = Panel(Places(settings.places_path).read)
+        self._marks = {flow: panel for flow, panel in self._marks.items() if flow in flows}
+        self._counts = {what: panel for what, panel in self._counts.items() if _COUNTED[what] in flows}
         self._letters: Panel[dict[str, int]] = Panel(letters.counts)
         self._turn = threading.Lock()
         self._begun = 0
@@ -89,19 +106,31 @@ class Watch:
         """Let go of the stores."""
         self._rows.close()
         self._profiles.close()
+        self._vectors.close()
 
     def _look(self) -> Overview:
         settings = self._settings
-        panels: dict[str, Panel[Any]] = {**self._counts, "dead letters": self._letters, "feedback": self._kpis}
+        panels: dict[str, Panel[Any]] = {
+            **self._counts,
+            "dead letters": self._letters,
+            "captures": self._places,
+        }
+        if "feedback" in self._flows:
+            panels["feedback"] = self._kpis
         panels |= {f"marks of {flow}": panel for flow, panel in self._marks.items()}
         found = {name: panel.look(self._clock()) for name, panel in panels.items()}
-        kpis: KpiSummary | None = found["feedback"]
-        marks = {flow: tuple(self._of(flow, found)) for flow in FLOWS}
-        running = frozenset(flow for flow in FLOWS if runs(flow, settings.data_dir))
+        kpis: KpiSummary | None = found.get("feedback")
+        places: dict[str, Place] = found["captures"] or {}
+        self._sources.know(places)
+        found["marks of capture"] = [_mark(tap, place) for tap, place in places.items()]
+        marks = {flow: tuple(self._of(flow, found)) for flow in self._flows}
+        running = frozenset(flow for flow in self._flows if runs(flow, settings.data_dir))
         # Only now, for a look may take its time; and marks go before the log, so that what comes in between waits.
         now = self._clock()
         sources = [
-            state for flow in FLOWS for state in self._sources.look(flow, marks[flow], now, running=flow in running)
+            state
+            for flow in self._flows
+            for state in self._sources.look(flow, marks[flow], now, running=flow in running)
         ]
         unavailable = {name: panel.failed for name, panel in panels.items() if panel.failed}
         if self._sources.failed:
@@ -109,7 +138,7 @@ class Watch:
         stores = {name: value for panel in self._counts for name, value in (found[panel] or {}).items()}
         if kpis is not None:
             stores |= {"feedback": kpis.counts, "too_late": kpis.too_late}
-        wanted = set(with_work(settings))
+        wanted = set(with_work(settings)) & set(self._flows)
         if not any(source.flow == "knowledge" for source in sources):
             wanted.discard("knowledge")  # its one stream is there by default, and nobody uses it
         return Overview(
@@ -119,16 +148,32 @@ class Watch:
             wanted=frozenset(wanted),
             marks=marks,
             stores=stores,
-            dead_letters=found["dead letters"] or {},
+            dead_letters={flow: many for flow, many in (found["dead letters"] or {}).items() if flow in self._flows},
             alerts=None if kpis is None else kpis.counts.get("alerts", 0),
             ages={name: max(0, now - panel.at) for name, panel in panels.items() if panel.at is not None},
             unavailable=unavailable,
         )
 
     def _of(self, flow: str, found: dict[str, Any]) -> list[Applied]:
-        kpis: KpiSummary | None = found["feedback"]
-        given = found.get(f"marks of {flow}") if flow in self._marks else kpis and kpis.applied
+        kpis: KpiSummary | None = found.get("feedback")
+        given = kpis and kpis.applied if flow == "feedback" else found.get(f"marks of {flow}")
         return sorted(given or (), key=lambda mark: (mark.source, mark.partition))
+
+
+def _delivered(settings: Settings) -> list[Applied]:
+    """Return how far each stream has been taken: where several deliveries take one, by the one that is behind."""
+    found: dict[tuple[str, str], Applied] = {}
+    for sink in settings.delivery.sinks:
+        for mark in taken(settings.delivered_dir / f"{sink.name}.sqlite3"):
+            other = found.get((mark.source, mark.partition))
+            if other is None or mark.offset < other.offset:
+                found[mark.source, mark.partition] = mark
+    return [*found.values()]
+
+
+def _mark(tap: str, place: Place) -> Applied:
+    """Return a capture's place as the mark of a source that is read without partitions."""
+    return Applied(tap, "0", place.records, place.event_time, place.at, place.caught_up, place.at)
 
 
 def _tables(counts: dict[str, tuple[int, int, int | None]]) -> dict[str, dict[str, Any]]:

@@ -7,9 +7,13 @@ from typing import BinaryIO
 
 from events.clock import Clock, to_iso
 
-MOST_BYTES = 4 * 2**20
 OLDER = 2
 """Files kept beside the one that is written: `NAME.log.1` is younger than `NAME.log.2`."""
+
+
+def share_of(megabytes: float) -> int:
+    """Return the bytes of each file for them to take so much together."""
+    return max(1, int(megabytes * 2**20) // (OLDER + 1))
 
 
 class LogFile:
@@ -19,7 +23,7 @@ class LogFile:
     :arg most: Bytes after which a new file is begun.
     """
 
-    def __init__(self, path: Path, clock: Clock, most: int = MOST_BYTES) -> None:
+    def __init__(self, path: Path, clock: Clock, most: int) -> None:
         self._path = path
         self._clock = clock
         self._most = most

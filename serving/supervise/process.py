@@ -21,16 +21,16 @@ _LONGEST_LINE = 16 * 2**10
 class Process:
     """The process, over all its lives.
 
-    :arg command: What `headrace` is to do.
+    :arg command: The module that Python is to run, and its arguments.
     :arg environment: All variables of it.
-    :arg alive: Reading end of a pipe whose other end this process alone holds.
+    :arg passed: Open files that it gets, under the numbers that they have here.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], alive: int) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], passed: Sequence[int]) -> None:
         self.command = command
         """Of the next start."""
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
-        self._alive = alive
+        self._passed = tuple(passed)
         self._process: subprocess.Popen[bytes] | None = None
         self._output: int | None = None
         self._rest = b""
@@ -54,13 +54,13 @@ class Process:
         os.set_blocking(reading, False)
         try:
             self._process = subprocess.Popen(  # noqa: S603  # ours
-                [sys.executable, "-m", "serving.supervise.child", str(self._alive), *self.command],
+                [sys.executable, "-m", *self.command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
                 start_new_session=True,
-                pass_fds=[self._alive],
+                pass_fds=self._passed,
             )
         except OSError:
             os.close(reading)
@@ -110,6 +110,14 @@ class Process:
         for pid in [*descendants(self._process.pid), self._process.pid]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def headrace(alive: int, *arguments: str) -> list[str]:
+    """Return the command by which `headrace` does what its arguments say, and ends with this process.
+
+    :arg alive: Reading end of a pipe whose other end this process alone holds; it is to be passed.
+    """
+    return ["serving.supervise.child", str(alive), *arguments]
 
 
 def descendants(pid: int) -> list[int]:

@@ -6,6 +6,8 @@ time and again and before it ever did its work, is not kept from saying so by a 
 
 from __future__ import annotations
 
+import time
+
 FIRST_MILLIS = 1_000
 LONGEST_MILLIS = 60_000
 CALM_MILLIS = 60_000
@@ -19,14 +21,18 @@ class Restarts:
     """One process. Times are in milliseconds of a clock that only ever grows.
 
     :arg now: It is due at once.
+    :arg explanations: How often in a row it says what is wrong with it until it is given up.
+    :arg first: The shortest pause.
     """
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, explanations: int = EXPLANATIONS, first: int = FIRST_MILLIS) -> None:
         self.due: int | None = now
         """When it is to be started; None while it runs, and when it is given up."""
         self.count = -1
         """How often it was started again."""
         self.given_up = False
+        self._explanations = explanations
+        self._first = first
         self._began = now
         self._failures = 0
         self._explained = 0
@@ -51,8 +57,13 @@ class Restarts:
         self._proper |= ran >= PROPER_MILLIS
         self._failures = 1 if ran >= CALM_MILLIS else self._failures + 1
         self._explained = self._explained + 1 if explained else 0
-        if self._explained >= EXPLANATIONS and not self._proper:
+        if self._explained >= self._explanations and not self._proper:
             self.given_up = True
             return
         # Beyond some twenty doublings there is nothing but large numbers.
-        self.due = now + min(FIRST_MILLIS << min(self._failures - 1, 20), LONGEST_MILLIS)
+        self.due = now + min(self._first << min(self._failures - 1, 20), LONGEST_MILLIS)
+
+
+def ticks() -> int:
+    """Return milliseconds that only ever grow."""
+    return time.monotonic_ns() // 1_000_000

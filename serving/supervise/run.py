@@ -7,7 +7,6 @@ supervisor ends, however that happens, nothing of it is left running.
 from __future__ import annotations
 
 import os
-import signal
 import time
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -20,10 +19,12 @@ from events.clock import system_clock
 from events.errors import HeadraceError
 from serving.access.keys import new_key
 from serving.commands.serve import PAGE_KEY
-from serving.runs import UP, folders_of, lock_path, make_folder, missing, streams_of, with_work
+from serving.runs import ALONE, UP, folders_of, lock_path, make_folder, missing, streams_of, with_work
 from serving.supervise import health
-from serving.supervise.log_file import LogFile
-from serving.supervise.process import Process
+from serving.supervise.log_file import LogFile, share_of
+from serving.supervise.process import Process, headrace
+from serving.supervise.restarts import ticks
+from serving.supervise.stopping import Stopping, stopping_by_signals
 from serving.supervise.team import SERVER, Member, Team
 from serving.supervise.told import Told
 from stores.settings import FLOWS, Settings
@@ -32,7 +33,6 @@ STOP_SECONDS = 9.0
 """Time to stop by themselves; then they are ended."""
 _KILL_SECONDS = 1.0
 _TURN_SECONDS = 0.05
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(
@@ -58,19 +58,12 @@ def run(
     if not (names or server):
         detail = "there is nothing to run"
         raise HeadraceError(detail, "name folders and streams in headrace.toml; see the README")
-    with _only_one(settings.data_dir), _lifeline() as alive, _signals() as stopping:
+    with _only_one(settings.data_dir), _lifeline() as alive, stopping_by_signals() as stopping:
         supervisor = Supervisor(settings, names, alive, console or Console(), server=server, open_page=open_page)
         try:
             return supervisor.run(stopping)
         finally:
             supervisor.end(stopping)
-
-
-class Stopping:
-    """How often it has been asked to stop."""
-
-    def __init__(self) -> None:
-        self.asked = 0
 
 
 class Supervisor:
@@ -96,14 +89,19 @@ class Supervisor:
         self._since = system_clock()
         self._health: health.Health | None = None
         environment = {name: value for name, value in os.environ.items() if name != PAGE_KEY}
-        processes = {flow: Process(["run", flow], environment, alive) for flow in flows}
+        self._alive = alive
+        processes = {
+            flow: Process(headrace(alive, "run", flow, *_processes_of(flow, settings)), environment, [alive])
+            for flow in flows
+        }
         if server:
-            where = ["--host", settings.serving.host, "--port", str(settings.serving.port)]
-            self._server = processes[SERVER] = Process(["serve", *where], environment | {PAGE_KEY: self._key}, alive)
+            command = self._serve(settings.serving.port)
+            self._server = processes[SERVER] = Process(command, environment | {PAGE_KEY: self._key}, [alive])
         self._told = Told(console, [*processes])
         logs = settings.data_dir / "logs"
+        most = share_of(settings.cluster.log_megabytes)
         members = [
-            Member(name, process, LogFile(logs / f"{name}.log", system_clock), ticks, system_clock)
+            Member(name, process, LogFile(logs / f"{name}.log", system_clock, most), ticks, system_clock)
             for name, process in processes.items()
         ]
         self._team = Team(members, self._told, self._key, self._announce)
@@ -153,9 +151,12 @@ class Supervisor:
         self._told.say(f"the page: {page}", "bold")
         # A port that was chosen by the system stays the server's own.
         port = address.rstrip("/").rpartition(":")[2]
-        self._server.command = ["serve", "--host", self._settings.serving.host, "--port", port]
+        self._server.command = self._serve(int(port))
         if self._open_page:
             webbrowser.open(page)
+
+    def _serve(self, port: int) -> list[str]:
+        return headrace(self._alive, "serve", "--host", self._settings.serving.host, "--port", str(port))
 
     def _tell_health(self) -> None:
         now = health.Health(os.getpid(), self._since, self._address, dict(self._team.health()))
@@ -165,9 +166,8 @@ class Supervisor:
                 health.write(self._settings.data_dir, now)
 
 
-def ticks() -> int:
-    """Return milliseconds that only ever grow."""
-    return time.monotonic_ns() // 1_000_000
+def _processes_of(flow: str, settings: Settings) -> list[str]:
+    return [] if flow in ALONE else ["--processes", str(settings.cluster.processes)]
 
 
 def _checked(settings: Settings, flows: Sequence[str]) -> list[str]:
@@ -209,18 +209,3 @@ def _lifeline() -> Iterator[int]:
     finally:
         os.close(writing)
         os.close(reading)
-
-
-@contextmanager
-def _signals() -> Iterator[Stopping]:
-    stopping = Stopping()
-
-    def ask(number: int, frame: object) -> None:
-        stopping.asked += 1
-
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

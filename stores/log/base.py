@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -69,6 +69,31 @@ class Log(ABC):
     @abstractmethod
     def bounds(self, stream: str, partition: int) -> tuple[int, int]:
         """Return the oldest offset still there and the offset after the newest whole record; (0, 0) if absent."""
+
+    def end(self, stream: str, partition: int) -> tuple[int, int]:
+        """Return the offset after the newest whole record, and how many milliseconds ago that was so; (0, 0) if absent.
+
+        Asked after every read: a log to which this is a journey looks now and then, for all partitions at once.
+        """
+        return self.bounds(stream, partition)[1], 0
+
+    def check(self, stream: str, known: Sequence[int]) -> None:
+        """Check that the stream is the one of which partitions `known` have been read before.
+
+        :raises StoreError: When it cannot be, as it lacks some of them.
+        """
+        del stream, known
+
+    def mirror(self, reader: str, places: Mapping[tuple[str, int], int]) -> None:
+        """Tell others how far `reader` is: for each stream and partition, the offset to go on from.
+
+        Only for tools that watch; nothing is read back. Never waits and never raises.
+        """
+        del reader, places
+
+    def close(self) -> None:
+        """Let go of files and connections; the log can be used again."""
+        return
 
     def count(self, stream: str, partition: int, begin: int, end: int) -> int:
         """Return how many records end behind offset `begin` and not behind `end`; what retention has removed is none.

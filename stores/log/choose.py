@@ -8,8 +8,15 @@ from stores.settings import Settings
 
 
 def open_log(settings: Settings) -> Log:
-    """Return the log of `settings`, nothing of it opened yet."""
+    """Return the log of `settings`, nothing of it opened yet. A replay reads a recording, whatever the log is.
+
+    :raises MissingExtraError: When its client is not installed.
+    """
     log = settings.log
+    if log.backend == "kafka" and settings.mode == "live":
+        from stores.log.kafka.log import KafkaLog
+
+        return KafkaLog(log.kafka, partitions=log.partitions)
     return FileLog(settings.log_dir, partitions=log.partitions, segment_bytes=log.segment_bytes, fsync=log.fsync)
 
 

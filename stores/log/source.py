@@ -65,6 +65,7 @@ class _Reading(NamedTuple):
     clock: Clock
     start: Start | None
     on_expired: OnExpired
+    reader: str
 
 
 class LogSource(FixedPartitionedSource[LogBatch, State]):
@@ -79,6 +80,7 @@ class LogSource(FixedPartitionedSource[LogBatch, State]):
     :arg start: Where to begin a partition of which the recovery state knows nothing.
     :arg on_expired: What to do when the log does not hold the offset to go on from: `fail`, or go on from the
         `oldest` there is and say so in the program's log.
+    :arg reader: Name under which the log tells others how far this is; empty: it does not.
     """
 
     def __init__(
@@ -92,10 +94,11 @@ class LogSource(FixedPartitionedSource[LogBatch, State]):
         clock: Clock,
         start: Start | None = None,
         on_expired: OnExpired = "fail",
+        reader: str = "",
     ) -> None:
         heartbeat_millis = round(heartbeat_seconds * 1000)
         names = tuple(dict.fromkeys(streams))
-        self._reading = _Reading(log, names, batch_size, tail, heartbeat_millis, clock, start, on_expired)
+        self._reading = _Reading(log, names, batch_size, tail, heartbeat_millis, clock, start, on_expired, reader)
 
     def list_parts(self) -> list[str]:
         """List the slots: always the same ones."""
@@ -154,6 +157,9 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
 
     def snapshot(self) -> State:
         """Return the place of every partition that this slot has ever read, also of those that are gone."""
+        if self._reading.reader and self._cursors:
+            places = {(cursor.stream, cursor.partition): cursor.offset for cursor in self._cursors}
+            self._reading.log.mirror(self._reading.reader, places)
         return dict(self._state)
 
     def _look(self, now: int) -> bool:
@@ -161,10 +167,17 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         self._looked_at = now
         known = {cursor.name for cursor in self._cursors}
         for stream in self._reading.streams:
+            if not self._cursors:
+                self._reading.log.check(stream, self._known(stream))
             for partition in self._reading.log.partitions(stream):
                 if slot_of(stream, partition) == self._number and f"{stream}/{partition}" not in known:
                     self._cursors.append(self._cursor(stream, partition))
         return len(self._cursors) > len(known)
+
+    def _known(self, stream: str) -> list[int]:
+        """Return the partitions of a stream that the state names."""
+        names = (name.rpartition("/") for name in self._state)
+        return sorted(int(partition) for of, _, partition in names if of == stream)
 
     def _cursor(self, stream: str, partition: int) -> _Cursor:
         place = self._state.get(f"{stream}/{partition}")
@@ -212,11 +225,14 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
             newest = max(record.event_time for record in records)
             cursor.event_time = newest if cursor.event_time is None else max(newest, cursor.event_time)
         self._state[cursor.name] = (offset, cursor.event_time)
-        caught_up = len(records) < self._reading.batch_size and self._at_end(cursor)
+        known_at = self._known_at_end(cursor) if len(records) < self._reading.batch_size else None
+        caught_up = known_at is not None
         cursor.confirmed_at = read_at if caught_up else None
         if not records and not caught_up:
             return None
         seen_at = self._reading.clock()
+        if known_at is not None:
+            read_at = min(read_at, known_at)
         mark = Mark(
             cursor.stream, str(cursor.partition), offset, cursor.event_time, read_at, caught_up, seen_at=seen_at
         )
@@ -226,17 +242,23 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         """Whether an idle partition has to say that it is idle."""
         return cursor.confirmed_at is None or not 0 <= now - cursor.confirmed_at < self._reading.heartbeat_millis
 
-    def _at_end(self, cursor: _Cursor) -> bool:
-        """Whether the cursor is known to be at the end of its partition; one that has vanished has none."""
+    def _known_at_end(self, cursor: _Cursor) -> int | None:
+        """Return at which moment the cursor was at the end of its partition, for all that is known; None: it is not.
+
+        A partition that has vanished has no end.
+        """
         log = self._reading.log
-        oldest, end = log.bounds(cursor.stream, cursor.partition)
-        gone = oldest == end == 0 < cursor.offset
+        now = self._reading.clock()
+        # Whoever reads to the end wants the one of now; whoever follows has it soon enough.
+        known = log.end if self._reading.tail else _end_of_now(log)
+        end, age = known(cursor.stream, cursor.partition)
+        gone = end == 0 < cursor.offset
         if not self._reading.tail and (gone or cursor.offset >= end):
             cursor.ended = True
             rest = log.unfinished(cursor.stream, cursor.partition)
             if rest:
                 _logger.warning("%s ends with %d bytes that are no whole record: left unread", cursor.name, rest)
-        return cursor.offset >= end and not gone
+        return now - age if cursor.offset >= end and not gone else None
 
     def _reset(self, cursor: _Cursor, error: StoreError) -> None:
         """Go on from the oldest offset if the log no longer holds the cursor's, and that is wanted."""
@@ -256,3 +278,7 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         self._nap_millis = min(max(2 * self._nap_millis, _FIRST_NAP_MILLIS), _LONGEST_NAP_MILLIS)
         nap = self._nap_millis if self._cursors else LOOK_MILLIS
         self._awake = datetime.fromtimestamp((now + nap) / 1000, tz=timezone.utc)
+
+
+def _end_of_now(log: Log) -> Callable[[str, int], tuple[int, int]]:
+    return lambda stream, partition: (log.bounds(stream, partition)[1], 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -17,7 +17,20 @@ from events.errors import StoreError
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
-_VARIABLE = "HEADRACE_ROWS__DSN"
+
+class Purpose(NamedTuple):
+    """What a session is for, in the words of errors.
+
+    :arg store: What is kept there.
+    :arg variable: Where the connection string comes from.
+    """
+
+    store: str
+    variable: str
+
+
+ROW_STORE = Purpose("the row store", "HEADRACE_ROWS__DSN")
+
 _DEFAULTS: dict[str, Any] = {
     "application_name": "headrace",
     "connect_timeout": 10,
@@ -29,7 +42,7 @@ _DEFAULTS: dict[str, Any] = {
 _OLDEST = 140000
 
 
-def connect(dsn: str) -> Session:
+def connect(dsn: str, purpose: Purpose = ROW_STORE) -> Session:
     """Return a session in which each statement is a commit unless a transaction is begun.
 
     :raises StoreError: When there is no such server, or it is too old or cannot hold all texts.
@@ -37,22 +50,22 @@ def connect(dsn: str) -> Session:
     try:
         given = conninfo_to_dict(dsn)
     except psycopg.Error:
-        detail = "the connection string of the row store cannot be read"
+        detail = f"the connection string of {purpose.store} cannot be read"
         raise StoreError(
-            detail, f"set {_VARIABLE} to something like postgresql://user:password@host/database"
+            detail, f"set {purpose.variable} to something like postgresql://user:password@host/database"
         ) from None
     try:
         session: Session = psycopg.connect(**{**_DEFAULTS, **given}, autocommit=True)
     except psycopg.Error as error:
         detail = f"PostgreSQL cannot be reached: {_reason(error, given)}"
-        raise StoreError(detail, f"check the server and {_VARIABLE}") from None
+        raise StoreError(detail, f"check the server and {purpose.variable}") from None
     except ValueError:  # such as a NUL
-        detail = "the connection string of the row store cannot be used"
-        raise StoreError(detail, f"correct {_VARIABLE}") from None
+        detail = f"the connection string of {purpose.store} cannot be used"
+        raise StoreError(detail, f"correct {purpose.variable}") from None
     encoding = session.info.parameter_status("server_encoding")
     if session.info.server_version < _OLDEST or encoding != "UTF8":
         session.close()
-        detail = f"the row store needs PostgreSQL 14 or later and a database in UTF8, not {encoding}"
+        detail = f"{purpose.store} needs PostgreSQL 14 or later and a database in UTF8, not {encoding}"
         raise StoreError(detail, "make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")
     session.prepare_threshold = None  # views change under a prepared statement's feet
     return session

@@ -19,7 +19,7 @@ from typing_extensions import override
 from events.errors import StoreError
 from stores.pool import Pool
 from stores.rows.postgres_image import json_of, whole
-from stores.rows.postgres_session import Session, connect, failure
+from stores.rows.postgres_session import ROW_STORE, Purpose, Session, connect, failure
 
 T = TypeVar("T")
 
@@ -33,10 +33,14 @@ _BEGIN_CUT = f"""{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = '{_CUT
 
 
 class PostgresSnapshots:
-    """Gives snapshots of the database that `dsn` names."""
+    """Gives snapshots of the database that `dsn` names.
 
-    def __init__(self, dsn: str) -> None:
+    :arg purpose: What they are for, in the words of errors.
+    """
+
+    def __init__(self, dsn: str, purpose: Purpose = ROW_STORE) -> None:
         self._dsn = dsn
+        self._purpose = purpose
         self._pool = Pool(
             "PostgreSQL", self._open, _rest, _close, most=_MOST, spare=_SPARE, seconds=_WAIT_SECONDS
         )  # fmt: skip
@@ -83,7 +87,7 @@ class PostgresSnapshots:
         return db
 
     def _open(self) -> Session:
-        db = connect(self._dsn)
+        db = connect(self._dsn, self._purpose)
         # A setting that the tokens of statements depend on.
         db.execute("SET standard_conforming_strings = on")
         db.adapters.register_loader("numeric", _Number)

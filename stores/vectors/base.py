@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from types import TracebackType
 
 import msgspec
+from typing_extensions import Self
 
 from events.context import FoundChunk
 from events.documents import DocumentUpdate
@@ -94,6 +96,10 @@ class VectorReader(ABC):
     def applied(self) -> list[Applied]:
         """Return how far the store has taken in each partition of each source."""
 
+    def close(self) -> None:
+        """Let go of what is kept open between calls; nothing where an adapter keeps nothing. Closing twice is fine."""
+        return
+
 
 class VectorWriter(ABC):
     """The write side: exactly one per store, over all processes.
@@ -122,3 +128,11 @@ class VectorWriter(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish maintenance and let go of the store. Closing twice does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

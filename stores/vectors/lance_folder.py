@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 else:
     DBConnection = Table = Any
 
-REINDEX = "run `headrace reindex`"
-
 
 class Store(msgspec.Struct, frozen=True):
     """What `store.json` says: the store's own id, its active table, and the model of the vectors in it."""
@@ -74,19 +72,6 @@ def replace_store(folder: Path, store: Store) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def check_model(store: Store, model: Model) -> None:
-    """Refuse a model whose vectors cannot be compared with those in the store.
-
-    :raises StoreError: Naming both.
-    """
-    if (store.model.id, store.model.dimension) != (model.id, model.dimension):
-        detail = (
-            f"the vector store holds vectors of {store.model.id} ({store.model.dimension} numbers), "
-            f"not of {model.id} ({model.dimension})"
-        )
-        raise StoreError(detail, REINDEX)
 
 
 def next_table(model: Model, after: str = "") -> str:

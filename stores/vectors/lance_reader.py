@@ -22,7 +22,7 @@ from events.errors import StoreError
 from events.log import Applied
 from stores.embedders.base import Model
 from stores.vectors.base import Query, StoredDocument, VectorReader
-from stores.vectors.lance_folder import REINDEX, Store, check_model, connect, read_store, store_path
+from stores.vectors.lance_folder import Store, connect, read_store, store_path
 from stores.vectors.lance_schema import (
     CHUNK,
     CHUNK_COLUMNS,
@@ -39,6 +39,7 @@ from stores.vectors.lance_schema import (
     to_item,
 )
 from stores.vectors.lance_search import search
+from stores.vectors.models import check_question
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -89,14 +90,7 @@ class _Reads(VectorReader):
             return []
 
         def work(store: Store, table: Table) -> list[FoundChunk]:
-            if self._model is not None:
-                check_model(store, self._model)
-            if query.vector is not None and len(query.vector) != store.model.dimension:
-                detail = (
-                    f"the question's vector has {len(query.vector)} numbers, those of {store.model.id} in the "
-                    f"vector store have {store.model.dimension}"
-                )
-                raise StoreError(detail, REINDEX)
+            check_question(store.model, self._model, query)
             return search(table, query)
 
         return self._read(work, [])

@@ -24,8 +24,8 @@ from stores.vectors.lance_folder import (
     read_store,
     replace_store,
 )
-from stores.vectors.lance_plan import check_vector
 from stores.vectors.lance_schema import CHUNK, DELETED, DOCUMENT, MARK, Row, one_of, to_table
+from stores.vectors.plan import check_vector
 
 if TYPE_CHECKING:
     from lancedb.table import Table

@@ -12,12 +12,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from events.context import FoundChunk
 from events.documents import Chunk, DocumentChange, document_id
 from events.log import Applied
-from stores.vectors.base import StoredDocument
+from stores.vectors.held import RESERVED, Held
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +25,7 @@ else:
 
 CHUNK, DOCUMENT, DELETED, GONE, MARK = "chunk", "document", "deleted", "gone", "mark"
 
-DOCUMENT_ID, MARK_ID = "doc:", "mark:"
+DOCUMENT_ID, MARK_ID = RESERVED
 """Beginnings of the ids of document and mark rows; no chunk's id may begin so."""
 
 Row = dict[str, Any]
@@ -45,46 +43,6 @@ SHOWN_COLUMNS = [
 ]
 """What a search tells of a document: each column more is time."""
 MARK_COLUMNS = ["source", "uri", "offset", "event_time", "read_at", "caught_up", "applied_at"]
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What the store holds of one document.
-
-    :arg alive: False for a deleted one, whose manifest is empty.
-    :arg manifest: Ids of its chunks in order.
-    :arg since: For each of them, the event time of the change that brought it (ms since epoch).
-    """
-
-    alive: bool
-    source: str
-    uri: str
-    position: int
-    as_of: int
-    applied_at: int = 0
-    title: str = ""
-    language: str = ""
-    audience: tuple[str, ...] = ()
-    media_type: str = ""
-    metadata: dict[str, str] = {}
-    fingerprint: str = ""
-    manifest: tuple[str, ...] = ()
-    since: tuple[int, ...] = ()
-
-    def stored(self) -> StoredDocument:
-        """Return it as readers see it."""
-        return StoredDocument(
-            source=self.source,
-            uri=self.uri,
-            position=self.position,
-            fingerprint=self.fingerprint,
-            as_of=self.as_of,
-            applied_at=self.applied_at,
-            title=self.title,
-            language=self.language,
-            audience=self.audience,
-            chunk_ids=self.manifest,
-            metadata=self.metadata,
-        )
 
 
 def table_schema(dimension: int) -> pa.Schema:

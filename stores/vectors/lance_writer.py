@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +23,9 @@ from events.log import Applied, Mark
 from stores.embedders.base import Model
 from stores.lock import WriterLock
 from stores.vectors.base import VectorWriter, WriteReport
+from stores.vectors.held import Held
 from stores.vectors.lance_folder import (
     Store,
-    check_model,
     connect,
     create_table,
     drop_drafts,
@@ -37,13 +36,11 @@ from stores.vectors.lance_folder import (
     replace_store,
 )
 from stores.vectors.lance_maintenance import Maintenance
-from stores.vectors.lance_plan import Holdings, Plan, check_update, check_vector, plan
 from stores.vectors.lance_schema import (
     DOCUMENT_ID,
     MARK_COLUMNS,
     MARK_ID,
     STATE_COLUMNS,
-    Held,
     Row,
     begins,
     chunk_row,
@@ -55,15 +52,14 @@ from stores.vectors.lance_schema import (
     to_held,
     to_table,
 )
+from stores.vectors.models import check_model
+from stores.vectors.plan import Embed, Holdings, Plan, changed_marks, check_update, fresh_vectors, plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.table import Table
 else:
     Table = Any
-
-Embed = Callable[[Sequence[str]], Sequence[bytes]]
-"""Texts to vectors, each as float32 little-endian bytes."""
 
 _ROWS_FOR_A_FRAGMENT = 3_000
 
@@ -130,7 +126,7 @@ class LanceWriter(VectorWriter):
             check_update(update, self._model.dimension)
         now = self._clock()
         outcome = plan(updates, self._held(updates), now)
-        applied = self._changed_marks(marks, now)
+        applied = changed_marks(self._marks, marks, now)
         if not outcome.heads and not applied:
             return WriteReport(stale=len(outcome.stale))
         rows = self._rows(outcome, updates, applied)
@@ -154,14 +150,6 @@ class LanceWriter(VectorWriter):
         self._open = False
         self._resources.close()
 
-    def __enter__(self) -> LanceWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _held(self, updates: Sequence[DocumentUpdate]) -> dict[str, Held | None]:
         """Return what the store holds of each document that is about to change."""
         held, unknown = self._holdings.split(update.document.change.document for update in updates)
@@ -173,26 +161,8 @@ class LanceWriter(VectorWriter):
         held.update((document, found.get(document)) for document in unknown)
         return held
 
-    def _changed_marks(self, marks: Sequence[Mark], now: int) -> list[Applied]:
-        newest = {(mark.source, mark.partition): mark for mark in marks}
-        changed = []
-        for key, mark in newest.items():
-            applied = Applied(
-                source=mark.source,
-                partition=mark.partition,
-                offset=mark.offset,
-                event_time=mark.event_time,
-                read_at=mark.read_at,
-                caught_up=mark.caught_up,
-                applied_at=now,
-            )
-            before = self._marks.get(key)
-            if before is None or _unlike(before, applied):
-                changed.append(applied)
-        return changed
-
     def _rows(self, outcome: Plan, updates: Sequence[DocumentUpdate], applied: Iterable[Applied]) -> list[Row]:
-        vectors = self._vectors(outcome, updates)
+        vectors = fresh_vectors(outcome, updates, self._embed, self._model.dimension)
         rows: dict[str, Row] = {}
         for chunk_id, document in outcome.gone:
             rows[chunk_id] = gone_row(chunk_id, document)
@@ -203,20 +173,6 @@ class LanceWriter(VectorWriter):
         everything = [*rows.values(), *map(document_row, outcome.heads.values()), *map(mark_row, applied)]
         # A key that is twice in a merge is inserted twice without a word.
         return list({row["id"]: row for row in everything}.values())
-
-    def _vectors(self, outcome: Plan, updates: Sequence[DocumentUpdate]) -> dict[str, bytes]:
-        """Return the vectors of the fresh chunks.
-
-        An update carries only those that its predecessor had not, and the predecessor may be in the same call.
-        """
-        vectors = {chunk_id: vector for update in updates for chunk_id, vector in update.vectors.items()}
-        lacking = [(change, chunk) for change, chunk in outcome.fresh if chunk.id not in vectors]
-        if lacking:
-            embedded = self._embed([chunk.embedded for _, chunk in lacking])
-            for (change, chunk), vector in zip(lacking, embedded, strict=True):
-                check_vector(change.document, chunk.id, vector, self._model.dimension)
-                vectors[chunk.id] = vector
-        return vectors
 
     def _restated(self, outcome: Plan) -> dict[str, Row]:
         """Return rows that the store holds, with the new audience and language of their document."""
@@ -273,7 +229,7 @@ def _open_store(path: Path, model: Model, new_id: Callable[[], str]) -> tuple[St
     """Return the store in `path`, made if need be, and whether it is new, and so empty."""
     store = read_store(path)
     if store is not None:
-        check_model(store, model)
+        check_model(store.model, model)
         return store, False
     store = Store(identity=new_id(), table=next_table(model), model=model)
     database = connect(path)
@@ -281,13 +237,3 @@ def _open_store(path: Path, model: Model, new_id: Callable[[], str]) -> tuple[St
     create_table(database, store.table, model.dimension)
     replace_store(path, store)
     return store, True
-
-
-def _unlike(before: Applied, after: Applied) -> bool:
-    """Whether they differ in more than when they were applied."""
-    return (before.offset, before.event_time, before.read_at, before.caught_up) != (
-        after.offset,
-        after.event_time,
-        after.read_at,
-        after.caught_up,
-    )

@@ -1,9 +1,14 @@
-"""What every log must do, whatever it is kept in. An adapter joins by a factory in `ADAPTERS`."""
+"""What every log must do, whatever it is kept in. An adapter joins by a factory in `ADAPTERS`.
+
+A log behind a network may know a moment later what another handle has done, and find removed what it is to read only
+when the broker has said so: then it is asked again until a deadline.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,26 +17,64 @@ from events.errors import StoreError
 from events.log import LogRecord
 from stores.log.base import Log
 from stores.log.files import FileLog
+from stores.log.kafka.log import KafkaLog
+from stores.log_settings import KafkaSettings
+from tests.servers import broker
 
 DEADLINE_SECONDS = 20.0
 DEFAULT_PARTITIONS = 3
 
-# A factory gets a place of its own and opens one more handle of the log kept there at each call. Streams are made
-# with DEFAULT_PARTITIONS, and after some hundred records of 100 bytes retention has something to remove.
-Factory = Callable[[Path], Log]
+# A factory gets a place of its own and returns what opens one more handle of the log kept there at each call. Streams
+# are made with DEFAULT_PARTITIONS, and after some hundred records of 100 bytes retention has something to remove.
+Factory = Callable[[pytest.Config, Path], Callable[[], Log]]
 
 
-def _files(place: Path) -> Log:
-    return FileLog(place / "log", partitions=DEFAULT_PARTITIONS, segment_bytes=2_000)
+class _KeepingLog(KafkaLog):
+    """Keeps old records, as the tests' are: brokers remove by time what is not to be kept for ever."""
+
+    def create(
+        self,
+        stream: str,
+        partitions: int,
+        configuration: Mapping[str, str] | None = None,
+        replication: int | None = None,
+    ) -> None:
+        super().create(stream, partitions, {"retention.ms": "-1", **(configuration or {})}, replication)
 
 
-ADAPTERS: dict[str, Factory] = {"files": _files}
+def _files(config: pytest.Config, place: Path) -> Callable[[], Log]:
+    return lambda: FileLog(place / "log", partitions=DEFAULT_PARTITIONS, segment_bytes=2_000)
+
+
+def _kafka(client: str, config: pytest.Config, place: Path) -> Callable[[], Log]:
+    if client == "confluent":
+        pytest.importorskip("confluent_kafka", reason="no confluent-kafka here: pip install confluent-kafka")
+    server = broker.running(config)
+    settings = KafkaSettings.model_validate(
+        {"servers": [server.address], "client": client, "prefix": server.prefix(), "timeout_seconds": 20}
+    )
+    return lambda: _KeepingLog(settings, partitions=DEFAULT_PARTITIONS)
+
+
+ADAPTERS: dict[str, Factory] = {
+    "files": _files,
+    "kafka-python-ng": partial(_kafka, "kafka-python-ng"),
+    "confluent": partial(_kafka, "confluent"),
+}
 
 
 @pytest.fixture(params=ADAPTERS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Log]:
-    factory = ADAPTERS[request.param]
-    return lambda: factory(tmp_path)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Log]]:
+    open_one = ADAPTERS[request.param](request.config, tmp_path)
+    handles: list[Log] = []
+
+    def one_more() -> Log:
+        handles.append(open_one())
+        return handles[-1]
+
+    yield one_more
+    for handle in handles:
+        handle.close()
 
 
 @pytest.fixture
@@ -53,6 +96,19 @@ def read_from(log: Log, stream: str, partition: int, offset: int, limit: int = 1
         records += some
         assert time.monotonic() < deadline, "the end was not reached in time"
     return records
+
+
+def await_that(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+
+
+def read_until_refused(log: Log, stream: str, partition: int, offset: int) -> None:
+    """Read at an offset that may not be there: nothing must come of it before it is refused."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        assert log.read(stream, partition, offset, 10) == ([], offset)
 
 
 def read_all(log: Log, stream: str, limit: int = 10) -> dict[int, list[LogRecord]]:
@@ -156,6 +212,7 @@ def test_partitions_that_come_later_are_seen_and_written_by_handles_opened_befor
     assert log.partitions("orders") == [0]
 
     opened().create("orders", 3)
+    await_that(lambda: log.partitions("orders") == [0, 1, 2], "the partitions that came later")
     log.append("orders", [record(None, b"%d" % n) for n in range(30)])
 
     assert [len(records) > 0 for records in read_all(log, "orders").values()] == [True, True, True]
@@ -265,9 +322,9 @@ def test_retention_removes_what_is_wholly_older_and_moves_no_offset(log: Log, op
     assert log.retain("orders", 1000 + 150) == 0
     for handle in (log, opened()):
         with pytest.raises(StoreError, match=str(oldest)):
-            handle.read("orders", 0, 0, 10)
+            read_until_refused(handle, "orders", 0, 0)
         with pytest.raises(StoreError, match=str(oldest)):
-            handle.read("orders", 0, before[len(before) - len(after) - 1].offset, 10)
+            read_until_refused(handle, "orders", 0, before[len(before) - len(after) - 1].offset)
 
 
 def test_retention_leaves_the_newest_and_appending_goes_on_at_the_same_offset(log: Log) -> None:
@@ -283,3 +340,37 @@ def test_retention_leaves_the_newest_and_appending_goes_on_at_the_same_offset(lo
         found = read_from(log, "orders", partition, ends[partition])
         assert found
         assert {r.value for r in found} == {b"new"}
+
+
+def test_the_end_that_is_told_is_never_claimed_to_be_known_later_than_it_is(
+    log: Log, opened: Callable[[], Log]
+) -> None:
+    log.create("orders", 1)
+    writer = opened()
+    for n in range(3):
+        log.end("orders", 0)
+        writer.append("orders", [record(b"k", b"%d" % n)])
+        appended = time.monotonic()
+        there = log.bounds("orders", 0)[1]
+        deadline = appended + DEADLINE_SECONDS
+        told = -1
+        while told != there:
+            now = time.monotonic()
+            assert now < deadline, "the end was not told in time"
+            told, age = log.end("orders", 0)
+            assert told >= there or now - age / 1000 < appended
+
+
+def test_a_stream_is_the_one_that_was_read_as_long_as_it_has_its_partitions(log: Log) -> None:
+    log.check("orders", [])
+    log.create("orders", 2)
+    log.check("orders", [])
+    log.check("orders", [0, 1])
+
+
+def test_a_closed_log_can_be_used_again(log: Log) -> None:
+    log.append("orders", [record(b"k", b"1")])
+    log.mirror("flow", {("orders", 0): 1})
+    log.close()
+    log.append("orders", [record(b"k", b"2")])
+    assert [r.value for records in read_all(log, "orders").values() for r in records] == [b"1", b"2"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,46 +18,108 @@ from stores.embedders.base import Model
 from stores.vectors.base import Query, StoredDocument, VectorReader, VectorWriter, WriteReport
 from stores.vectors.lance_reader import LanceReader
 from stores.vectors.lance_writer import LanceWriter
+from stores.vectors.postgres_reader import PostgresVectorReader
+from stores.vectors.postgres_writer import PostgresVectors
+from tests.contract.row_samples import postgres_place
+from tests.servers.postgres import running
 from tests.stores.vector_samples import DIMENSION, MODEL, chunk_id, delete, embed, upsert, vector_of
 
 NOW = 5_000_000
 OTHER_MODEL = Model(name="other", version="1", dimension=DIMENSION, max_tokens=254)
 
 
-class Place:
+class Place(ABC):
     """Where one store of one kind lies, and how it is opened."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.now = NOW
         self.embedded: list[str] = []
-        self._opened: list[VectorWriter] = []
+        self._opened: list[VectorWriter | VectorReader] = []
 
     def writer(self, model: Model = MODEL) -> VectorWriter:
-        writer = LanceWriter(self.path, model, embed=self.embed, clock=lambda: self.now)
+        writer = self._writer(model)
         self._opened.append(writer)
         return writer
 
     def reader(self, model: Model | None = None) -> VectorReader:
-        return LanceReader(self.path, model)
+        reader = self._reader(model)
+        self._opened.append(reader)
+        return reader
+
+    @abstractmethod
+    def other(self) -> Place:
+        """Return a place for another store of this kind."""
+
+    @abstractmethod
+    def _writer(self, model: Model) -> VectorWriter: ...
+
+    @abstractmethod
+    def _reader(self, model: Model | None) -> VectorReader: ...
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         self.embedded.extend(texts)
         return embed(texts)
 
     def close(self) -> None:
-        for writer in self._opened:
-            writer.close()
+        for one in self._opened:
+            one.close()
 
 
-ADAPTERS: dict[str, Callable[[Path], Place]] = {"lance": Place}
+class LancePlace(Place):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def other(self) -> Place:
+        return LancePlace(self._path / "other")
+
+    def _writer(self, model: Model) -> VectorWriter:
+        return LanceWriter(self._path, model, embed=self.embed, clock=lambda: self.now)
+
+    def _reader(self, model: Model | None) -> VectorReader:
+        return LanceReader(self._path, model)
+
+
+class PostgresPlace(Place):
+    def __init__(self, dsn: str, schema: str) -> None:
+        super().__init__()
+        self._dsn = dsn
+        self._schema = schema
+
+    def other(self) -> Place:
+        return PostgresPlace(self._dsn, f"{self._schema}_other")
+
+    def _writer(self, model: Model) -> VectorWriter:
+        return PostgresVectors(
+            self._dsn, self._schema, model, embed=self.embed, clock=lambda: self.now, patience_millis=100
+        )
+
+    def _reader(self, model: Model | None) -> VectorReader:
+        return PostgresVectorReader(self._dsn, self._schema, model)
+
+
+@contextmanager
+def lance(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield LancePlace(request.getfixturevalue("tmp_path") / "vectors")
+
+
+@contextmanager
+def postgres(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with postgres_place(running(request.config).dsn()) as free:
+        yield PostgresPlace(free.dsn, free.schema)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Place]]] = {
+    "lance": lance,
+    "postgres": postgres,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    opened = ADAPTERS[request.param](tmp_path / "vectors")
-    yield opened
-    opened.close()
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with ADAPTERS[request.param](request) as opened:
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
@@ -474,8 +538,8 @@ def test_the_store_is_the_same_after_it_is_opened_again(place: Place, writer: Ve
     assert texts(place.reader().chunks("docs", "a.md")) == ["one"]
 
 
-def test_two_stores_have_two_identities(place: Place, writer: VectorWriter, tmp_path: Path) -> None:
-    other = type(place)(tmp_path / "other")
+def test_two_stores_have_two_identities(place: Place, writer: VectorWriter) -> None:
+    other = place.other()
     assert other.writer().identity() != writer.identity()
     other.close()
 

@@ -389,9 +389,9 @@ def test_a_name_that_another_ones_profile_joins_of_two_columns_is_no_find(tmp_pa
 
 
 def test_a_flow_runs_while_its_lock_is_held(tmp_path: Path) -> None:
-    from serving.commands.run import _only_run
+    from serving.cluster.prepare import only_run
 
     assert not runs("profiles", tmp_path)
-    with _only_run("profiles", tmp_path):
+    with only_run("profiles", tmp_path):
         assert runs("profiles", tmp_path)
     assert not runs("profiles", tmp_path)

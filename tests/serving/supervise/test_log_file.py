@@ -14,7 +14,7 @@ NOW = 1_800_000_000_000
 
 def test_each_line_is_kept_with_its_time_over_restarts(tmp_path: Path) -> None:
     for text in ("one", "two"):
-        log = LogFile(tmp_path / "logs" / "tables.log", lambda: NOW)
+        log = LogFile(tmp_path / "logs" / "tables.log", lambda: NOW, most=1_000)
         log.write([text])
         log.close()
     assert (tmp_path / "logs" / "tables.log").read_text() == (
@@ -43,7 +43,7 @@ def test_the_files_never_hold_more_than_their_bound_and_always_the_newest_lines(
 
 def test_a_folder_that_cannot_be_written_to_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
-    log = LogFile(tmp_path / "logs" / "x.log", lambda: NOW)
+    log = LogFile(tmp_path / "logs" / "x.log", lambda: NOW, most=1_000)
     log.write(["lost"])
     (tmp_path / "logs").unlink()
     log.write(["kept"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from serving.supervise.process import Process, descendants
+from serving.supervise.process import Process, descendants, headrace
 from tests.integration.live import wait_until
 
 
@@ -51,7 +51,7 @@ def run_to_end(process: Process) -> tuple[int, list[str]]:
 
 
 def test_what_it_says_is_heard_line_by_line_and_it_can_be_started_again(lifeline: tuple[int, int]) -> None:
-    process = Process(["run", "knowledg"], os.environ, lifeline[0])
+    process = Process(headrace(lifeline[0], "run", "knowledg"), os.environ, lifeline[:1])
     for _ in range(2):
         code, said = run_to_end(process)
         assert code == 1
@@ -61,7 +61,7 @@ def test_what_it_says_is_heard_line_by_line_and_it_can_be_started_again(lifeline
 
 def test_it_ends_when_its_starter_does(lifeline: tuple[int, int]) -> None:
     reading, writing = lifeline
-    process = Process(["status", "--watch", "--json"], os.environ, reading)
+    process = Process(headrace(reading, "status", "--watch", "--json"), os.environ, [reading])
     process.start()
     said: list[str] = []
     wait_until(lambda: (heard(process, said), said)[1], "its first words")
@@ -79,7 +79,7 @@ def test_it_ends_when_its_starter_does(lifeline: tuple[int, int]) -> None:
 
 
 def test_killing_it_ends_also_those_in_other_sessions(lifeline: tuple[int, int]) -> None:
-    process = Process(["status", "--watch", "--json"], os.environ, lifeline[0])
+    process = Process(headrace(lifeline[0], "status", "--watch", "--json"), os.environ, lifeline[:1])
     process.start()
     said: list[str] = []
     wait_until(lambda: (heard(process, said), said)[1], "its first words")

@@ -95,3 +95,11 @@ def test_the_pause_is_what_the_deaths_since_the_last_calm_make_it(lives: list[tu
         rows = [ran for ran, _ in lives[: number + 1]]
         calm = max((place for place, ran in enumerate(rows) if ran >= 60_000), default=0)
         assert pause == min(1_000 * 2 ** (number - calm), 60_000)
+
+
+def test_how_often_it_may_explain_itself_and_the_first_pause_can_be_said() -> None:
+    process = Restarts(0, explanations=1, first=20)
+    now, pause = live(process, 0, 100)
+    assert pause == 20
+    assert live(process, now, 100, explained=True)[1] is None
+    assert process.given_up

@@ -1,4 +1,4 @@
-"""What a batch of updates means for the rows of the store: pure logic, no table.
+"""What a batch of updates and marks means for a vector store: pure logic, whatever it is kept in.
 
 The outcome is a function of what is held and of the updates in their order, so that a batch that is written twice, or
 split anywhere, ends in the same content.
@@ -7,14 +7,18 @@ split anywhere, ends in the same content.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from events.documents import Chunk, ChunkedDocument, DocumentChange, DocumentUpdate
 from events.errors import RejectedError
-from stores.vectors.lance_schema import DOCUMENT_ID, MARK_ID, Held
+from events.log import Applied, Mark
+from stores.vectors.held import RESERVED, Held
+
+Embed = Callable[[Sequence[str]], Sequence[bytes]]
+"""Texts to vectors, each as float32 little-endian bytes."""
 
 _INT64 = 2**63
 
@@ -114,6 +118,43 @@ def _since(update: DocumentUpdate, before: Held | None) -> tuple[int, ...]:
     )
 
 
+def fresh_vectors(outcome: Plan, updates: Sequence[DocumentUpdate], embed: Embed, dimension: int) -> dict[str, bytes]:
+    """Return the vectors of the fresh chunks, those that nobody sent embedded here.
+
+    An update carries only those that its predecessor had not, and the predecessor may be in the same call.
+
+    :raises RejectedError: When `embed` makes a vector that cannot be searched.
+    """
+    vectors = {chunk_id: vector for update in updates for chunk_id, vector in update.vectors.items()}
+    lacking = [(change, chunk) for change, chunk in outcome.fresh if chunk.id not in vectors]
+    if lacking:
+        embedded = embed([chunk.embedded for _, chunk in lacking])
+        for (change, chunk), vector in zip(lacking, embedded, strict=True):
+            check_vector(change.document, chunk.id, vector, dimension)
+            vectors[chunk.id] = vector
+    return vectors
+
+
+def changed_marks(known: Mapping[tuple[str, str], Applied], marks: Sequence[Mark], now: int) -> list[Applied]:
+    """Return what is applied by the last mark of each partition, where it says more than is known."""
+    newest = {(mark.source, mark.partition): mark for mark in marks}
+    changed = []
+    for key, mark in newest.items():
+        applied = Applied(
+            source=mark.source,
+            partition=mark.partition,
+            offset=mark.offset,
+            event_time=mark.event_time,
+            read_at=mark.read_at,
+            caught_up=mark.caught_up,
+            applied_at=now,
+        )
+        before = known.get(key)
+        if before is None or msgspec.structs.replace(before, applied_at=now) != applied:
+            changed.append(applied)
+    return changed
+
+
 def check_update(update: DocumentUpdate, dimension: int) -> None:
     """Refuse an update that would harm the store.
 
@@ -142,7 +183,7 @@ def check_document(document: ChunkedDocument) -> None:
     if len(set(ids)) != len(ids):
         twice = next(chunk_id for chunk_id in ids if ids.count(chunk_id) > 1)
         _reject(f"document {name} names chunk {twice!r} twice", "give each occurrence of a text its own id")
-    if any(chunk_id.startswith((DOCUMENT_ID, MARK_ID)) for chunk_id in ids):
+    if any(chunk_id.startswith(RESERVED) for chunk_id in ids):
         _reject(f"document {name} has a chunk whose id begins with 'doc:' or 'mark:'", "use a hash as the id")
     if not all(-_INT64 <= number < _INT64 for number in (change.position, change.event_time)):
         _reject(f"document {name} has a position or time beyond 64 bits", "correct it at the source")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from events.documents import DocumentUpdate
-from stores.vectors.lance_plan import Holdings, Plan, plan
-from stores.vectors.lance_schema import Held
+from stores.vectors.held import Held
+from stores.vectors.plan import Holdings, Plan, plan
 from tests.stores.vector_samples import chunk_id, delete, upsert
 
 

@@ -1,0 +1,56 @@
+"""capture: what changes elsewhere goes onto the log: databases by their own logs, Kinesis, DynamoDB, buckets.
+
+    tap → log, for each of them
+
+Invariant: nothing between a source and the log is skipped; after a crash some records come a second time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from dataflows.module import flow_of
+from dataflows.taps import open_tap
+from events.clock import system_clock
+from events.errors import SettingsError
+from stores.capture.places import Places
+from stores.capture.source import Batch, LogIntake, TapSource
+from stores.log.choose import open_log
+from stores.settings import Settings
+from stores.sink import StoreSink
+
+FLOW = "capture"
+
+
+def build(settings: Settings) -> Dataflow:
+    """Wire the flow. Opens nothing: taps and log open on the workers that use them.
+
+    :raises SettingsError: When there is nothing to capture.
+    """
+    if not settings.capture.taps:
+        detail = "there is nothing to capture"
+        raise SettingsError(detail, "add [[capture.postgres]], or one for another source, to headrace.toml")
+    flow = Dataflow(FLOW)
+    drawn: list[Any] = []
+    for tap in settings.capture.taps:
+        places = Places(settings.places_path)
+        opened: Callable[[Any], Any] = functools.partial(open_tap, tap, settings)
+        source = TapSource(tap.name, opened, places, batch_size=settings.capture.batch_size, clock=system_clock)
+        # The engine has the period for itself.
+        drawn.append(op.input(f"tap_{tap.name.replace('.', '~')}", flow, source))
+    arriving: Any = op.merge("arriving", *drawn)
+    intake = StoreSink[Batch](lambda: LogIntake(open_log(settings), Places(settings.places_path), system_clock))
+    op.output("log", op.key_on("log_key", arriving, _one_key), intake)
+    return flow
+
+
+def _one_key(batch: Batch) -> str:
+    return "log"
+
+
+__getattr__ = flow_of(build)

@@ -1,0 +1,1 @@
+"""What databases say of their changes, made into change events; plain Python."""

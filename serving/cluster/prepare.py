@@ -1,0 +1,109 @@
+"""What there is to be done before a flow is started, in however many processes: lock, store, state, port."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from events.errors import HeadraceError
+from serving.runs import lock_path, make_folder
+from stores.settings import FLOWS, Settings
+
+RECOVERY_PARTITIONS = 64
+"""Files of a flow's state, fixed when they are made: so many workers can share the work of writing and of resuming."""
+LOCK_SECONDS = 1.0
+
+
+def recovery_arguments(folder: Path, variables: Mapping[str, str] = os.environ) -> list[str]:
+    """Return Bytewax's arguments for keeping state in `folder`, which is made if it is not there.
+
+    Of a cluster over several machines, the first process keeps the state of all; the folders of the others are empty.
+    """
+    if not any(folder.glob("*.sqlite3")):
+        from bytewax.recovery import init_db_dir
+
+        folder.mkdir(parents=True, exist_ok=True)
+        if process_number(variables) in {None, 0}:
+            init_db_dir(folder, RECOVERY_PARTITIONS)
+    return ["-r", str(folder), "-b", "0"]
+
+
+def metrics_port_of(flow: str, settings: Settings) -> int:
+    """Return the port that the settings give a flow's metrics, one after the other; 0 if they are not wanted."""
+    first = settings.cluster.metrics_port
+    return first + FLOWS.index(flow) if first and flow in FLOWS else 0
+
+
+def process_number(variables: Mapping[str, str]) -> int | None:
+    """Return which process of a cluster over machines Bytewax's own variables say that this one is; None if of none.
+
+    :raises HeadraceError: When they do not say a number.
+    """
+    pod, of = variables.get("BYTEWAX_POD_NAME"), variables.get("BYTEWAX_STATEFULSET_NAME")
+    told = variables.get("BYTEWAX_PROCESS_ID") or (pod.removeprefix(f"{of}-") if pod and of else None)
+    if told is None:
+        return None
+    if not told.isdecimal():
+        detail = f"the number of this process in its cluster is {told!r}"
+        raise HeadraceError(detail, "set BYTEWAX_PROCESS_ID to 0 for the first one, 1 for the next, and so on")
+    return int(told)
+
+
+@contextmanager
+def only_run(flow: str, data: Path) -> Iterator[int]:
+    """Make sure that the flow runs once over these data: a second one would spoil the recovery folder of the first.
+
+    Gives the open lock, which the flow's processes hold as well: should this process be killed, no other one starts
+    beside them.
+
+    :raises HeadraceError: When it runs already.
+    """
+    import fcntl
+
+    make_folder(data)
+    lock = os.open(lock_path(flow, data), os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Whoever looks whether the flow runs has the lock for a moment, and so has one that is about to end.
+                if time.monotonic() > deadline:
+                    detail = f"the flow {flow!r} runs already over {data}"
+                    hint = "stop it first, or name another data folder by HEADRACE_DATA_DIR"
+                    raise HeadraceError(detail, hint) from None
+                time.sleep(0.02)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def check_store(flow: str, settings: Settings) -> None:
+    """Open the flow's store once, so that what is wrong with it is said before the engine starts.
+
+    :raises StoreError: When it has a writer already, or cannot be used.
+    """
+    from events.clock import system_clock
+
+    if flow == "tables":
+        from stores.rows.choose import open_row_writer
+
+        open_row_writer(settings, system_clock).close()
+    elif flow == "profiles":
+        from stores.profiles.choose import open_profile_writer
+
+        open_profile_writer(settings, system_clock).close()
+    elif flow == "feedback":
+        from stores.kpis.writer import KpiWriter
+
+        KpiWriter(settings.kpis_path, settings.feedback, system_clock).close()
+    elif flow == "lake":
+        from operators.feedback.configure import objectives
+        from stores.lake.choose import open_lake
+
+        open_lake(settings, system_clock, objectives(settings.feedback).of).close()

@@ -1,0 +1,229 @@
+"""Captures on the command line: whether they can run, what they need set up, how far they are, how they end."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from events.clock import system_clock, to_iso
+from events.errors import HeadraceError, StoreError
+from stores.capture.places import Place, Places
+from stores.capture_settings import AnyTap, PostgresTapSettings
+from stores.settings import Settings, load
+
+app = typer.Typer(
+    help="What is captured from databases, streams and buckets onto the log: check it, set it up, see how far it is.",
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the capture, as in headrace.toml.")]
+Some = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the capture; default: all of them.")]
+
+
+@app.command()
+def check(name: Some = "") -> None:
+    """Look whether everything is there that a capture needs; say what is not, and what to do. Changes nothing."""
+    from stores.capture.postgres.admin import find_faults
+
+    settings = load()
+    known = _places(settings).read()
+    errors = 0
+    for tap in _chosen(settings, name):
+        if not isinstance(tap, PostgresTapSettings):
+            typer.echo(f"{tap.name}: nothing to check before it runs")
+            continue
+        found = find_faults(tap, known.get(tap.name))
+        for finding in found:
+            hint = f"\n    {finding.hint}" if finding.hint else ""
+            typer.echo(f"{tap.name}: {finding.level}: {finding.detail}{hint}")
+        errors += sum(finding.level == "error" for finding in found)
+        if not found:
+            typer.echo(f"{tap.name}: all is well")
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command()
+def setup(
+    name: Some = "",
+    print_: Annotated[
+        bool, typer.Option("--print", help="Only print the SQL, with the grants, for who administers the database.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish tables without a primary key, whose updates then fail.")
+    ] = False,
+) -> None:
+    """Make the publication and the slot of PostgreSQL captures; each statement is printed as it is run.
+
+    The first run does the same by itself; this is for doing it beforehand, or by another user.
+    """
+    from stores.capture.postgres.admin import script, set_up
+
+    settings = load()
+    known = _places(settings).read()
+    for tap in _chosen(settings, name):
+        if not isinstance(tap, PostgresTapSettings):
+            if name:
+                typer.echo(f"{tap.name}: nothing to set up")
+        elif print_:
+            typer.echo(f"-- {tap.name}: by a superuser, in the captured database; wal_level needs a restart")
+            for statement in script(tap):
+                typer.echo(f"{statement};")
+        else:
+            for warning in set_up(tap, known.get(tap.name), _say, force=force):
+                typer.echo(f"-- warning: {warning.detail} ({warning.hint})")
+            typer.echo(f"-- {tap.name}: set up")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a line each.")] = False,
+) -> None:
+    """Show how far each capture is."""
+    settings = load()
+    known = _places(settings).read()
+    names = dict.fromkeys([*(tap.name for tap in settings.capture.taps), *known])
+    taps = {tap.name: tap for tap in settings.capture.taps}
+    rows = [_state(name, taps.get(name), known.get(name)) for name in names]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    _draw(rows)
+
+
+@app.command()
+def drop(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End a capture: drop its slot and the publication of its own. The server keeps no WAL for it any more.
+
+    What is on the log stays. Should it run again, everything is read anew.
+    """
+    from stores.capture.postgres.admin import remove
+
+    settings = load()
+    tap = _one(settings, name)
+    _agreed(f"End the capture {name!r}? What changes from here on is not seen.", yes=yes)
+    places = _places(settings)
+    if isinstance(tap, PostgresTapSettings):
+        remove(tap, places, places.read().get(name), _say)
+    else:
+        places.remove(name)
+    typer.echo(f"-- {name}: ended")
+
+
+@app.command()
+def reset(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Have the next run read everything anew, as after a gap; what is not there any more goes."""
+    from stores.capture.postgres.admin import remove
+    from stores.capture.postgres.admin import reset as reset_postgres
+
+    settings = load()
+    tap = _one(settings, name)
+    _agreed(f"Read all of {name!r} anew with the next run?", yes=yes)
+    places = _places(settings)
+    place = places.read().get(name)
+    if not isinstance(tap, PostgresTapSettings):
+        places.remove(name)
+    elif place is None:
+        remove(tap, places, None, _say)
+    else:
+        reset_postgres(tap, places, place, _say)
+    typer.echo(f"-- {name}: the next run reads everything anew")
+
+
+def _state(name: str, tap: AnyTap | None, place: Place | None) -> dict[str, Any]:
+    now = system_clock()
+    state: dict[str, Any] = {"name": name, "kind": _kind(tap), "phase": _phase(tap, place)}
+    if place is not None:
+        late = None if place.event_time is None else max(0, now - place.event_time)
+        state |= {
+            "events": place.records,
+            "behind_ms": 0 if place.caught_up else late,
+            "event_time": None if place.event_time is None else to_iso(place.event_time),
+            "written_at": to_iso(place.at),
+        }
+    if isinstance(tap, PostgresTapSettings):
+        from stores.capture.postgres.admin import standing
+
+        try:
+            found = standing(tap, place)
+        except StoreError as error:
+            return {**state, "error": str(error)}
+        seen = msgspec.to_builtins(found)
+        state |= {
+            "behind_bytes": seen["behind"],
+            "wal_held_bytes": seen["held"],
+            "confirmed": f"{found.confirmed >> 32:X}/{found.confirmed & 0xFFFFFFFF:X}" if found.confirmed else None,
+            "running": found.active,
+        }
+        if found.behind == 0:
+            state["behind_ms"] = 0
+    return state
+
+
+def _draw(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from serving.render import span
+
+    drawn = Table("capture", "kind", "phase", "events", "behind", "WAL held", "newest", "", box=None)
+    for row in rows:
+        behind = [] if row.get("behind_bytes") is None else [f"{row['behind_bytes']:,} bytes"]
+        behind += [] if row.get("behind_ms") is None else [span(row["behind_ms"])]
+        held = "" if row.get("wal_held_bytes") is None else f"{row['wal_held_bytes']:,} bytes"
+        events = "" if row.get("events") is None else f"{row['events']:,}"
+        note = row.get("error") or ("runs" if row.get("running") else "")
+        cells = row["name"], row["kind"], row["phase"], events, ", ".join(behind), held
+        drawn.add_row(*map(escape, cells), row.get("event_time") or "", escape(note))
+    console = Console()
+    if rows:
+        console.print(drawn)
+    else:
+        console.print("Nothing is captured: headrace.toml has no [[capture.…]].")
+
+
+def _kind(tap: AnyTap | None) -> str:
+    return "not in the settings" if tap is None else type(tap).__name__.removesuffix("TapSettings").lower()
+
+
+def _phase(tap: AnyTap | None, place: Place | None) -> str:
+    if place is None:
+        return "not begun"
+    if (tap is None or isinstance(tap, PostgresTapSettings)) and isinstance(place.place, dict):
+        return str(place.place.get("phase", "begun"))
+    return "begun"
+
+
+def _chosen(settings: Settings, name: str) -> tuple[AnyTap, ...]:
+    return (_one(settings, name),) if name else settings.capture.taps
+
+
+def _one(settings: Settings, name: str) -> AnyTap:
+    for tap in settings.capture.taps:
+        if tap.name == name:
+            return tap
+    names = ", ".join(tap.name for tap in settings.capture.taps)
+    detail = f"there is no capture {name!r}"
+    raise HeadraceError(detail, f"headrace.toml has: {names}" if names else "headrace.toml needs [[capture.postgres]]")
+
+
+def _places(settings: Settings) -> Places:
+    return Places(settings.places_path)
+
+
+def _agreed(question: str, *, yes: bool) -> None:
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+def _say(statement: str) -> None:
+    typer.echo(f"{statement};")

@@ -1,0 +1,65 @@
+"""Where the capture of a database stands, as it is written down between two runs.
+
+`anew`      what was captured before has a gap: all is read from the beginning, and what is not there any more goes
+`snapshot`  the slot streams all that is committed at `end` or behind it; `tables` have been read whole, others have not
+`stream`    all before `end` has been given, and the first `index` changes of the transaction that commits at `commit`
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from events.errors import StoreError
+from stores.capture_settings import PostgresTapSettings
+
+
+class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The place.
+
+    :arg system: Identifier of the server's cluster; positions of another one say nothing here.
+    :arg timeline: Its timeline: a promoted standby or a restored backup begins another one.
+    :arg tables: Tables that have been read, and are captured: name and object id. A table that was dropped and made
+        again has another one.
+    :arg publications: Publications, by name and object id.
+    """
+
+    phase: Literal["anew", "snapshot", "stream"]
+    system: str = ""
+    timeline: int = 0
+    slot: str = ""
+    end: int = 0
+    commit: int = 0
+    index: int = 0
+    tables: dict[str, int] = {}
+    publications: dict[str, int] = {}
+
+
+ANEW: dict[str, Any] = {"phase": "anew"}
+"""Place of a database that is to be read anew."""
+
+
+def read_place(settings: PostgresTapSettings, place: Any) -> PostgresPlace | None:
+    """Read what `written_place` wrote.
+
+    :raises StoreError: When it is no place of PostgreSQL.
+    """
+    if place is None:
+        return None
+    try:
+        return msgspec.convert(place, PostgresPlace)
+    except msgspec.ValidationError as error:
+        detail = f"capture {settings.name!r}: the place where it was left is none of PostgreSQL: {error}"
+        raise StoreError(detail, remedy(settings)) from None
+
+
+def written_place(place: PostgresPlace) -> dict[str, Any]:
+    """Return the place as plain data."""
+    written: dict[str, Any] = msgspec.to_builtins(place)
+    return written
+
+
+def remedy(settings: PostgresTapSettings) -> str:
+    """Return what helps when there is a gap."""
+    return f"`headrace capture reset {settings.name}` has everything read again"

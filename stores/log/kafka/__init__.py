@@ -1,0 +1,1 @@
+"""The log on Apache Kafka, and on what speaks its protocol."""

@@ -52,20 +52,25 @@ _MAX_DEPTH = 6
 
 def converter_of(type_: int, modifier: int, catalog: Catalog, depth: int = 0) -> Convert | None:
     """Return what converts values of a type, by its object id and the column's modifier; None: they are JSON."""
-    if type_ == _BIT and modifier == 1:
-        return _bit
-    if type_ == _TIMESTAMPTZ and 0 <= modifier < _MICROS:
-        return partial(_instant, modifier)
     if type_ in _KNOWN:
-        return _KNOWN[type_]
+        return _fitted(type_, modifier)
     if depth > _MAX_DEPTH:
         return text
     said = catalog.type_of(type_)
     if said.base != type_ and said.base in _KNOWN:
-        return converter_of(said.base, modifier, catalog)
+        return _fitted(said.base, modifier)
     if said.element and not said.enum:
         return partial(_array, converter_of(said.element, modifier, catalog, depth + 1))
     return text if said.enum else _BY_NAME.get(said.name, text)
+
+
+def _fitted(type_: int, modifier: int) -> Convert | None:
+    """Return what converts values of one of PostgreSQL's own types, in a column of that size."""
+    if type_ == _BIT and modifier == 1:
+        return _bit
+    if type_ == _TIMESTAMPTZ and 0 <= modifier < _MICROS:
+        return partial(_instant, modifier)
+    return _KNOWN[type_]
 
 
 def text(raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -229,7 +230,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run([shutil.which("umount") or "umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("client", [_NG_LONG, _CONFLUENT])
@@ -242,5 +243,6 @@ def test_a_full_disk_is_one_line_and_with_room_the_flow_goes_on(flow: Flow, tmp_
         said = flow.refused(HEADRACE_DATA_DIR=str(disk))
         assert "disk" in said
 
-        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        grow = [shutil.which("mount") or "mount", "-o", "remount,size=200m", str(disk)]
+        subprocess.run(grow, check=True)
         flow.reaches(*range(1, 400), HEADRACE_DATA_DIR=str(disk))

@@ -21,6 +21,8 @@ from stores.rows.base import APPLIED, Condition, RowQuery, RowReader, applied_fa
 from stores.vectors.base import Query, VectorReader
 from stores.vectors.lance_reader import LanceReader
 from stores.vectors.lance_writer import LanceWriter
+from stores.vectors.postgres_reader import PostgresVectorReader
+from stores.vectors.postgres_writer import PostgresVectors
 from tests.contract.profile_samples import ProfilePlace, member, own, profile
 from tests.contract.row_samples import RowPlace, postgres_place, row
 from tests.servers.postgres import running
@@ -52,6 +54,22 @@ class LancePlace:
         return LanceWriter(self.path, MODEL, embed=embed, clock=lambda: 0, optimize_every=3)
 
 
+class VectorPlace:
+    """The same in PostgreSQL."""
+
+    kind = "postgres"
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        self.dsn = dsn
+        self.schema = schema
+
+    def reader(self) -> VectorReader:
+        return PostgresVectorReader(self.dsn, self.schema, MODEL)
+
+    def writer(self) -> PostgresVectors:
+        return PostgresVectors(self.dsn, self.schema, MODEL, embed=embed, clock=lambda: 0)
+
+
 def applied(number: int) -> Applied:
     return Applied("changes", "0", number, number, number, caught_up=True, applied_at=number)
 
@@ -80,7 +98,7 @@ def write_profiles(place: ProfilePlace, rounds: Iterable[int]) -> None:
     writer.close()
 
 
-def write_documents(place: LancePlace, rounds: Iterable[int]) -> None:
+def write_documents(place: LancePlace | VectorPlace, rounds: Iterable[int]) -> None:
     with place.writer() as writer:
         for number in rounds:
             pair = [upsert(uri, f"version{number} of {uri}", position=number) for uri in ("left", "right")]
@@ -148,7 +166,14 @@ def write_until(told: Event, begun: Event, write: Writing, place: Any) -> None:
     write(place, rounds())
 
 
-KINDS = ("rows in sqlite", "rows in postgres", "profiles in sqlite", "profiles in postgres", "documents")
+KINDS = (
+    "rows in sqlite",
+    "rows in postgres",
+    "profiles in sqlite",
+    "profiles in postgres",
+    "documents",
+    "documents in postgres",
+)
 
 
 class Store:
@@ -191,6 +216,12 @@ class Store:
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     what, _, where = request.param.partition(" in ")
+    if what == "documents" and where:
+        with postgres_place(running(request.config).dsn()) as free:
+            made = Store(VectorPlace(free.dsn, free.schema), write_documents, looks_at_documents)
+            yield made
+            made.reader.close()
+        return
     if what == "documents":
         yield Store(LancePlace(tmp_path / "vectors"), write_documents, looks_at_documents)
         return

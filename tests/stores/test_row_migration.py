@@ -153,17 +153,7 @@ def test_its_first_writer_keeps_everything_and_begins_to_keep_what_rows_were(
         assert former(reader) == [Former((0, 9), 9, {"fare": 7})]
     with closing(place.writer()) as writer:
         take(writer, 11)
-        assert [one.before for one in former(reader)] == [{"fare": 9}, {"fare": 7}]
-
-
-def test_a_cut_that_began_before_the_first_writer_came_ends_as_it_began(place: RowPlace, reader: RowReader) -> None:
-    with reader.cut() as cut:
-        assert fares(cut) == [7]
-        if place.kind == "sqlite":
-            with closing(place.writer()) as writer:
-                take(writer, 9)
-            assert (fares(cut), former(cut)) == ([7], [])
-    assert fares(reader) == ([9] if place.kind == "sqlite" else [7])
+        assert [one.was for one in former(reader)] == [{"fare": 9}, {"fare": 7}]
 
 
 def test_a_layout_that_nobody_knows_is_refused(place: RowPlace) -> None:

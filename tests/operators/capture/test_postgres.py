@@ -9,7 +9,7 @@ import pytest
 
 from events.capture import Column, Progress, Relation, TypeInfo
 from events.changes import Change, Truncation
-from events.errors import StoreError
+from events.errors import RejectedError, StoreError
 from events.log import LogRecord
 from operators.capture.postgres import PostgresDecoder
 from operators.changes.debezium import debezium
@@ -391,3 +391,12 @@ def test_types_that_only_the_database_knows_are_asked_for() -> None:
         "h": {"a": "1", "b": None},
         "n": [1, None],
     }
+
+
+@pytest.mark.parametrize("columns", ["price", ["price"], {"price": "roman"}, {"price": 1}])
+def test_a_source_that_says_nonsense_of_its_columns_is_a_dead_letter(columns: object) -> None:
+    event = {"before": None, "after": {"id": 1, "price": "1"}, "op": "c"}
+    source = {"connector": "postgresql", "name": "shop", "schema": "public", "table": "t", "lsn": 5, "columns": columns}
+    record = LogRecord("changes", 0, 0, AT, b'{"id":1}', json.dumps({**event, "source": source}).encode())
+    with pytest.raises(RejectedError, match="the source's `columns`"):
+        changes([record])

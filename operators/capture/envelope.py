@@ -6,7 +6,7 @@ Objects are written by templates: what all rows of a table share is put together
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
@@ -16,6 +16,17 @@ UNAVAILABLE = b'"__debezium_unavailable_value"'
 """Stands for a value that the database did not send because it has not changed."""
 
 to_json = msgspec.json.Encoder().encode
+
+Convert = Callable[[bytes], bytes]
+"""Makes of a database's text of a value, other than null, its JSON. Never raises."""
+
+
+def text(raw: bytes) -> bytes:
+    r"""Write a text. Bytes that are no UTF-8, which a database in SQL_ASCII may hold, are written as `\xff`."""
+    try:
+        return to_json(raw.decode())
+    except UnicodeDecodeError:
+        return to_json(raw.decode(errors="backslashreplace"))
 
 
 def object_template(names: Iterable[str]) -> bytes:

@@ -24,9 +24,8 @@ from events.capture import Catalog, Progress, Relation, TypeInfo
 from events.errors import StoreError
 from events.log import LogRecord
 from operators.capture import pgoutput
-from operators.capture.envelope import NULL, UNAVAILABLE, connector_version, members, times, to_json
+from operators.capture.envelope import NULL, UNAVAILABLE, connector_version, members, text, times, to_json
 from operators.capture.postgres_tables import Table
-from operators.capture.postgres_values import text
 
 _TUPLE_AT = 6
 """Where the first tuple of a change begins: after tag, relation and kind of tuple."""

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from events.capture import Catalog, Column
-from operators.capture.envelope import NULL, UNAVAILABLE, members, object_template
-from operators.capture.postgres_values import ENCODINGS, Convert, converter_of, decimal
+from operators.capture.envelope import NULL, UNAVAILABLE, Convert, members, object_template
+from operators.capture.postgres_values import ENCODINGS, converter_of, decimal
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
 _COUNT = 2

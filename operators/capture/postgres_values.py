@@ -33,18 +33,14 @@ import math
 import re
 import struct
 from binascii import unhexlify
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from events.capture import Catalog
-from operators.capture.envelope import NULL, to_json
-from operators.changes.temporal import utc_text, utc_time_text
-
-Convert = Callable[[bytes], bytes]
-"""Makes of PostgreSQL's text of a value, other than null, its JSON. Never raises."""
+from operators.capture.envelope import NULL, Convert, text, to_json
+from operators.capture.postgres_times import MICROS, date, instant, interval, time, timestamp
 
 _MAX_DEPTH = 6
 """Dimensions of PostgreSQL's widest array, and more domains of arrays of domains than anybody has."""
@@ -68,17 +64,9 @@ def _fitted(type_: int, modifier: int) -> Convert | None:
     """Return what converts values of one of PostgreSQL's own types, in a column of that size."""
     if type_ == _BIT and modifier == 1:
         return _bit
-    if type_ == _TIMESTAMPTZ and 0 <= modifier < _MICROS:
-        return partial(_instant, modifier)
+    if type_ == _TIMESTAMPTZ and 0 <= modifier < MICROS:
+        return partial(instant, modifier)
     return _KNOWN[type_]
-
-
-def text(raw: bytes) -> bytes:
-    r"""Write a text. Bytes that are no UTF-8, which a database in SQL_ASCII may hold, are written as `\\xff`."""
-    try:
-        return to_json(raw.decode())
-    except UnicodeDecodeError:
-        return to_json(raw.decode(errors="backslashreplace"))
 
 
 def decimal(raw: bytes) -> bytes:
@@ -137,96 +125,6 @@ _MONEY = re.compile(rb"(-?)\$?([\d,]+(?:\.\d+)?)", re.ASCII)
 def _money(raw: bytes) -> bytes:
     found = _MONEY.fullmatch(raw)
     return b'"%b%b"' % (found[1], found[2].replace(b",", b"")) if found else text(raw)
-
-
-_MOMENT = re.compile(
-    r"(\d{4,7})-(\d\d-\d\d)(?: (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?([+-]\d\d(?::\d\d){0,2})?)?( BC)?", re.ASCII
-)
-_CLOCK = re.compile(r"(\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?([+-]\d\d(?::\d\d){0,2})?", re.ASCII)
-_MAX_YEAR = 9999
-_SPACE, _NINE = b" 9"
-_ZEROS = b".000000"
-_MILLIS, _MICROS = 3, 6
-_DAY = len("2024-05-01")
-_SECOND = len("2024-05-01 12:00:00")
-_FINEST = _SECOND + len(_ZEROS)
-_UTC = b"+00"
-
-
-def _date(raw: bytes) -> bytes:
-    return b'"%b"' % raw if len(raw) == _DAY and raw[-1] <= _NINE else _moment(raw)
-
-
-def _timestamp(raw: bytes) -> bytes:
-    # Years of four digits of our era: nearly all that there are.
-    length = len(raw)
-    if _SECOND <= length <= _FINEST and raw[_DAY] == _SPACE and raw[-1] <= _NINE:
-        more = length - _SECOND - 1
-        wanted = more if more <= 0 else _MILLIS if more <= _MILLIS else _MICROS
-        return b'"%bT%b%b"' % (raw[:_DAY], raw[_DAY + 1 :], _ZEROS[more + 1 : wanted + 1])
-    return _moment(raw)
-
-
-def _instant(digits: int, raw: bytes) -> bytes:
-    """Write a moment in UTC with so many digits behind the point."""
-    length = len(raw) - len(_UTC)
-    if _SECOND <= length <= _FINEST and raw[_DAY] == _SPACE and raw.endswith(_UTC):
-        more = _ZEROS[length - _SECOND : digits + 1] if digits else b""
-        return b'"%bT%b%bZ"' % (raw[:_DAY], raw[_DAY + 1 : -len(_UTC)], more)
-    return _moment(raw, digits)
-
-
-def _moment(raw: bytes, digits: int = 0) -> bytes:
-    """Write a date, or a date and a time, with a zone or without; infinities stay as they are."""
-    found = _MOMENT.fullmatch(raw.decode(errors="replace"))
-    if found is None:
-        return text(raw)
-    year, day, clock, fraction, offset, before_christ = found.groups()
-    made = f"{_year(1 - int(year) if before_christ else int(year))}-{day}"
-    if clock and not offset:
-        made += f"T{clock}{_fraction(fraction)}"
-    elif clock:
-        parts = f".{fraction or '':0<{digits}}" if digits else ""
-        try:
-            made = utc_text(f"{made}T{clock}{parts}{offset}")
-        except ValueError:
-            return text(raw)
-    return to_json(made)
-
-
-def _year(year: int) -> str:
-    return f"{year:04}" if 0 <= year <= _MAX_YEAR else f"{year:+05}"
-
-
-def _fraction(digits: str | None) -> str:
-    """Write parts of a second in three digits or six, as every other time in the project."""
-    return f".{digits:0<{_MILLIS if len(digits) <= _MILLIS else _MICROS}}" if digits else ""
-
-
-def _time(raw: bytes) -> bytes:
-    found = _CLOCK.fullmatch(raw.decode(errors="replace"))
-    if found is None:
-        return text(raw)
-    clock, fraction, offset = found.groups()
-    if not offset:
-        return to_json(f"{clock}{_fraction(fraction)}")
-    try:
-        return to_json(utc_time_text(raw.decode()))
-    except ValueError:
-        return text(raw)
-
-
-_INTERVAL = re.compile(
-    r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?", re.ASCII
-)
-
-
-def _interval(raw: bytes) -> bytes:
-    found = _INTERVAL.fullmatch(raw.decode(errors="replace"))
-    if found is None:
-        return text(raw)
-    years, months, days, hours, minutes, seconds = (part or "0" for part in found.groups())
-    return to_json(f"P{years}Y{months}M{days}DT{hours}H{minutes}M{seconds}S")
 
 
 _POINT = re.compile(rb"\(([^,()]+),([^,()]+)\)")
@@ -331,12 +229,12 @@ _KNOWN: dict[int, Convert | None] = {
     700: _number,
     701: _number,
     790: _money,
-    1082: _date,
-    1083: _time,
-    1114: _timestamp,
-    _TIMESTAMPTZ: partial(_instant, _MICROS),
-    1186: _interval,
-    1266: _time,
+    1082: date,
+    1083: time,
+    1114: timestamp,
+    _TIMESTAMPTZ: partial(instant, MICROS),
+    1186: interval,
+    1266: time,
     _BIT: _bits,
     1562: _bits,
     1700: decimal,

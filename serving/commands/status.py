@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -146,7 +146,7 @@ def settings() -> None:
     configured = load()
     table = Table("setting", "value", "what it is for", box=None, header_style="bold")
     for key, value, description in _flatten(configured, ""):
-        table.add_row(key, escape(value), description)
+        table.add_row(escape(key), escape(value), escape(description))
     console = Console()
     console.print(table)
     console.print("\nIn headrace.toml, or by variable: [bold]embedding.threads[/] is HEADRACE_EMBEDDING__THREADS.")
@@ -159,8 +159,22 @@ def _flatten(section: Any, prefix: str) -> list[tuple[str, str, str]]:
         if hasattr(type(value), "model_fields"):
             rows += _flatten(value, f"{prefix}{name}.")
         else:
-            shown = json.dumps(
-                value, default=lambda v: v.model_dump(mode="json") if hasattr(v, "model_dump") else str(v)
-            )
-            rows.append((prefix + name, shown, field.description or ""))
+            rows.append((prefix + name, _shown(value), field.description or ""))
+            rows += _listed(field.annotation, f"{prefix}{name}[].")
     return rows
+
+
+def _listed(annotation: Any, prefix: str) -> list[tuple[str, str, str]]:
+    """Return the settings of what stands in a list of tables, with their defaults."""
+    if get_origin(annotation) is not tuple or not hasattr(item := get_args(annotation)[0], "model_fields"):
+        return []
+    rows: list[tuple[str, str, str]] = []
+    for name, field in item.model_fields.items():
+        shown = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+        rows.append((prefix + name, shown, field.description or ""))
+        rows += _listed(field.annotation, f"{prefix}{name}[].")
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=lambda v: v.model_dump(mode="json") if hasattr(v, "model_dump") else str(v))

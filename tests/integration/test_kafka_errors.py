@@ -21,7 +21,8 @@ from events.errors import HeadraceError
 from events.log import LogRecord
 from stores.log.kafka.log import KafkaLog
 from stores.log_settings import KafkaSettings
-from tests.dataflows.tables_content import content, flight, rows_of
+from stores.rows.choose import open_row_reader
+from tests.dataflows.tables_content import content, flight, rows_of, settings_of
 from tests.integration.live import Home, wait_until
 from tests.servers import broker
 from tests.servers.broker import Broker
@@ -52,6 +53,8 @@ class Flow:
     def __init__(self, folder: Path, server: Broker, client: str) -> None:
         (folder / "headrace.toml").write_text(SETTINGS)
         self.home = Home(folder)
+        self._config = folder / "headrace.toml"
+        self._data = folder / ".headrace"
         given = {"servers": [server.address], "client": client, "prefix": server.prefix(), "timeout_seconds": 20}
         self.kafka = KafkaSettings.model_validate(given)
         self._variables = {
@@ -60,6 +63,7 @@ class Flow:
             "HEADRACE_LOG__KAFKA__CLIENT": client,
             "HEADRACE_LOG__KAFKA__PREFIX": self.kafka.prefix,
             "HEADRACE_LOG__KAFKA__TIMEOUT_SECONDS": "2",
+            "HEADRACE_TABLES__HEARTBEAT_SECONDS": "0.2",
         }
 
     @contextmanager
@@ -121,16 +125,29 @@ class Flow:
     def flights(self, data: Path | None = None) -> set[int] | None:
         """Return the numbers of the flights in the live table; None if there is no store yet."""
         try:
-            found = content(data or self.home.path / ".headrace", self.home.path / "headrace.toml")
+            found = content(data or self._data, self._config)
         except HeadraceError:
             return None
         return {row["id"] for row in rows_of(found, "flights").values()}
 
+    def applied(self, data: Path) -> tuple[int, int]:
+        """Return how many records have been taken in for good, and when that was said last."""
+        reader = open_row_reader(settings_of(data, config=self._config))
+        marks = reader.applied()
+        reader.close()
+        return sum(mark.offset for mark in marks), max((mark.applied_at for mark in marks), default=0)
+
     def reaches(self, *numbers: int, **variables: str) -> None:
-        """Run it until these flights are in the table, and no others."""
+        """Run it until these flights are in the table, no others, and its state knows that it has read all."""
+        with self.log() as log:
+            end = sum(log.bounds(STREAM, partition)[1] for partition in log.partitions(STREAM))
+        data = Path(variables.get("HEADRACE_DATA_DIR", self._data))
         with self.running(**variables):
-            data = Path(variables["HEADRACE_DATA_DIR"]) if "HEADRACE_DATA_DIR" in variables else None
             wait_until(lambda: self.flights(data) == set(numbers), f"the flights {numbers}")
+            wait_until(lambda: self.applied(data)[0] == end, "the end of the stream")
+            # An epoch ends when the state of the one before it is safe.
+            said_at = self.applied(data)[1]
+            wait_until(lambda: self.applied(data)[1] > said_at, "the next epoch")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -51,11 +51,15 @@ def clear(session: Database) -> None:
     session.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     for (publication,) in session.execute("SELECT pubname FROM pg_publication").fetchall():
         session.execute(SQL("DROP PUBLICATION {}").format(Identifier(publication)))
+    wait_until_idle(session)
+    session.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+
+
+def wait_until_idle(db: Database) -> None:
     for _ in range(200):
-        with suppress(psycopg.errors.ObjectInUse):
-            session.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+        if db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone() == (0,):
             return
-        session.execute("SELECT pg_sleep(0.02)")
+        db.execute("SELECT pg_sleep(0.02)")
     pytest.fail("a slot is still streamed")
 
 
@@ -326,6 +330,7 @@ def test_a_table_that_was_dropped_and_made_again_is_read_anew_while_the_capture_
 
 
 def lose_the_slot(db: Database, story: Story) -> None:
+    wait_until_idle(db)
     db.execute("SELECT pg_drop_replication_slot(%s)", (story.settings.slot_name,))
 
 
@@ -335,6 +340,7 @@ def make_the_slot_anew(db: Database, story: Story) -> None:
 
 
 def read_from_the_slot(db: Database, story: Story) -> None:
+    wait_until_idle(db)
     db.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", (story.settings.slot_name,))
 
 

@@ -24,6 +24,9 @@ from stores.capture.postgres.session import BusyError, Session, connect, current
 from stores.capture_settings import PostgresTapSettings
 
 
+_LOOKS = 40
+
+
 class Standing(msgspec.Struct, frozen=True):
     """How far a capture is, as the server sees it.
 
@@ -165,7 +168,13 @@ def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
 
 
 def _free(settings: PostgresTapSettings, session: Session) -> None:
+    """Check that the slot is ours and nobody streams it. One who has just been stopped is gone in a moment."""
     slot = checks.find_slot(settings, session)
+    for _ in range(_LOOKS):
+        if slot is None or not slot.reader:
+            break
+        session.execute("SELECT pg_sleep(0.05)")
+        slot = checks.find_slot(settings, session)
     if slot is not None and slot.reader:
         raise BusyError(settings, slot.reader)
     if slot is not None:

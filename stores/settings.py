@@ -75,7 +75,7 @@ class VectorSettings(Section):
     )
     db_schema: str = Field("headrace_vectors", description="PostgreSQL schema that belongs to Headrace alone")
     optimize_every: int = Field(20, ge=1, description="commits between two rounds of maintenance (LanceDB)")
-    index_above: int = Field(20_000, ge=1, description="rows above which a vector index is built (LanceDB)")
+    index_above: int = Field(20_000, ge=1, description="rows above which a vector index is built")
 
     @field_validator("db_schema")
     @classmethod

@@ -172,8 +172,11 @@ class PostgresVectors(VectorWriter):
         """Let PostgreSQL count which words are common, after the store has grown a lot: searches lean on it."""
         if self._chunks > max(_FEW, 2 * self._counted):
             self._counted = self._chunks
+            # Not to wait: an index that is being built waits for this very session, and counts by itself in the end.
             with told(self._db):
-                self._db.execute(SQL("ANALYZE {} (words, labels, source, language)").format(self._store.table))
+                self._db.execute(
+                    SQL("ANALYZE (SKIP_LOCKED) {} (words, labels, source, language)").format(self._store.table)
+                )
 
     def _rows(self, outcome: Plan, vectors: Mapping[str, bytes]) -> list[tuple[Any, ...]]:
         """Return the rows of the fresh and the restated chunks, by INCOMING."""

@@ -6,6 +6,7 @@ Each command is kept running as a service manager keeps it: whatever ends is sta
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import subprocess
@@ -24,20 +25,20 @@ import pytest
 from fixtures.live import load_file
 from fixtures.servers import MissingServerError
 from fixtures.servers.broker import KafkaBroker, program
+from stores.log.choose import open_log
 from stores.settings import Settings, load
 from tests.faults.live_tables import CREATE, DATABASE, TABLES
 from tests.integration.clusters import HASTY
 from tests.integration.live import wait_until
 from tests.servers.postgres import PostgresServer, another
 
+_logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 FLOWS = ("tables", "profiles", "feedback")
 STREAM = "shop"
 CAPTURE = "capture"
 PROCESSES = 2
 PARTITIONS = 3
-SETTLE_SECONDS = 1.5
-"""The broker writes down what it has acknowledged about a second later."""
 PATIENCE = 120.0
 
 PERSONS = [
@@ -142,6 +143,7 @@ class World:
         self.appending = threading.Lock()
         """Held by whoever appends to the log from outside, and while the broker is away."""
         self.kills: list[str] = []
+        self._settled = 0
         self._variables = variables_of(self.data, database, broker, client)
         self._services: dict[str, Service] = {}
         with database.connect() as connection:
@@ -194,6 +196,7 @@ class World:
             self.look_after()
             assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for: {what}\n{self.report()}"
             time.sleep(0.05)
+        _logger.info("there is: %s", what)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass while all services are looked after."""
@@ -210,6 +213,7 @@ class World:
     def fault(self, what: str, chance: random.Random) -> None:
         """Kill something (-9), and see to it that it is started again."""
         self.kills.append(what)
+        _logger.info("kill: %s", what)
         kind, _, name = what.partition(" ")
         if kind == "broker":
             self._fell_broker(chance)
@@ -223,6 +227,15 @@ class World:
             service = self._services[name]
             self.wait_until(lambda: service.kill_worker(chance), f"a process of {name}")
 
+    def _settle_broker(self) -> None:
+        """Wait until the broker has written down a topic that is made last, and with it all that came before."""
+        self._settled += 1
+        name = f"settled-{self._settled}"
+        log = open_log(self.settings())
+        log.create(name, 1)
+        log.close()
+        self.wait_until(lambda: self.broker.has_kept(name), "the broker to write down what it has")
+
     def _fell_broker(self, chance: random.Random) -> None:
         """Kill the broker when it has written down all that it has acknowledged, as it must have done itself."""
         with self.appending:
@@ -231,7 +244,7 @@ class World:
                 with suppress(psutil.NoSuchProcess):
                     process.suspend()
             try:
-                self.pass_time(SETTLE_SECONDS)
+                self._settle_broker()
                 self.broker.kill()
                 self.pass_time(chance.uniform(0, 1))
                 self.broker.start()
@@ -266,7 +279,7 @@ def variables_of(data: Path, database: PostgresServer, broker: KafkaBroker, clie
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "BYTEWAX_"))}
     kafka = {"servers": [broker.address], "client": client, "timeout_seconds": 20}
     tap = {"name": STREAM, "dsn": database.dsn(database=DATABASE), "tables": [f"public.{name}" for name in TABLES]}
-    live = [{"name": _live_name(name), "table": f"public.{name}"} for name in TABLES]
+    live = [{"name": name, "table": f"public.{name}"} for name in TABLES]
     feedback = load_file(ROOT / "fixtures" / "streams" / "headrace.toml")["feedback"]
     streams = [{"name": STREAM, "format": "debezium"}]
     sections: dict[str, Any] = {
@@ -286,11 +299,6 @@ def variables_of(data: Path, database: PostgresServer, broker: KafkaBroker, clie
         "NO_COLOR": "1",
         "COLUMNS": "200",
     }
-
-
-def _live_name(table: str) -> str:
-    """Return the name of a live table: names of ours cannot begin as PostgreSQL's own do."""
-    return table.removeprefix("pg")
 
 
 def _left(data: Path) -> list[int]:

@@ -21,7 +21,7 @@ from tests.stores.captured import open_tap
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "hunter2"  # noqa: S105  # of a server that lives as long as this module
-VARIABLE = "SHOP_PASSWORD"
+VARIABLE, UNSET = "SHOP_PASSWORD", "NOT_SET"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
         VARIABLE,
     ),
     "a password that is not set": (
-        lambda server: settings(server.address("reader"), password_variable="NOT_SET"),
+        lambda server: settings(server.address("reader"), password_variable=UNSET),
         "the variable NOT_SET is not set",
         "put the password into it",
     ),
@@ -160,10 +160,10 @@ def test_the_printed_sql_is_what_a_plain_user_lacks(server: PostgresServer) -> N
             root.execute(statement.encode())
         assert errors(found) == []
         set_up(found, None, print)
-        tap = open_tap(found)
-        tap.close()
-        root.execute("ALTER ROLE plain NOREPLICATION; REVOKE ALL ON t FROM plain; ALTER SYSTEM RESET wal_level")
-        root.execute("DROP PUBLICATION headrace_shop; SELECT pg_drop_replication_slot('headrace_shop')")
+        open_tap(found).close()
+        root.execute("ALTER ROLE plain NOREPLICATION; REVOKE ALL ON t FROM plain; DROP PUBLICATION headrace_shop")
+        root.execute("ALTER SYSTEM RESET wal_level")
+        root.execute("SELECT pg_drop_replication_slot('headrace_shop')")
 
 
 def test_a_server_whose_slots_or_readers_are_used_up_says_so(server: PostgresServer) -> None:

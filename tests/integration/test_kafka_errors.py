@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,6 @@ from tests.servers import broker
 from tests.servers.broker import Broker
 
 CLIENTS = ("kafka-python-ng", "confluent")
-_NG, _CONFLUENT = (pytest.param(name) for name in CLIENTS)
-_NG_LONG, _CONFLUENT_LONG = (pytest.param(name, marks=pytest.mark.long) for name in CLIENTS)
 STREAM = "ops"
 SECONDS = 60.0
 SETTINGS = """
@@ -45,6 +44,11 @@ table = "public.flights"
 @pytest.fixture(scope="module")
 def server(pytestconfig: pytest.Config) -> Broker:
     return broker.running(pytestconfig)
+
+
+def both(test: Any) -> Any:
+    """Run a test with each client, where there is time: every start of a flow takes seconds."""
+    return pytest.mark.long(pytest.mark.parametrize("client", CLIENTS)(test))
 
 
 class Flow:
@@ -163,12 +167,8 @@ def nobody() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("client", [_NG_LONG, _CONFLUENT])
-def test_a_wrong_address_and_a_login_that_the_broker_does_not_know_are_one_line_and_nothing_is_lost(flow: Flow) -> None:
-    flow.append(1)
-    flow.reaches(1)
-    flow.append(2)
-
+def refused_connections(flow: Flow) -> None:
+    """Check what is said of addresses and logins that are wrong."""
     said = flow.refused(HEADRACE_LOG__KAFKA__SERVERS='["no-such-host.invalid:9092"]')
     assert "there is no host of the name in 'no-such-host.invalid:9092'" in said
     assert "log.kafka.servers" in said
@@ -184,10 +184,22 @@ def test_a_wrong_address_and_a_login_that_the_broker_does_not_know_are_one_line_
     assert "HEADRACE_LOG__KAFKA__PASSWORD" in said
     assert "pa55word" not in said
 
+
+@pytest.mark.parametrize("client", ["confluent"])
+def test_a_wrong_address_and_a_login_that_the_broker_does_not_know_are_one_line(flow: Flow) -> None:
+    refused_connections(flow)
+
+
+@both
+def test_after_wrong_addresses_and_a_wrong_login_the_flow_goes_on_where_it_was(flow: Flow) -> None:
+    flow.append(1)
+    flow.reaches(1)
+    flow.append(2)
+    refused_connections(flow)
     flow.reaches(1, 2)
 
 
-@pytest.mark.parametrize("client", [_NG, _CONFLUENT_LONG])
+@both
 def test_a_stream_that_is_not_there_yet_is_waited_for(flow: Flow) -> None:
     with flow.running() as process:
         wait_until(lambda: flow.flights() == set(), "the flow to run")
@@ -196,7 +208,7 @@ def test_a_stream_that_is_not_there_yet_is_waited_for(flow: Flow) -> None:
         wait_until(lambda: flow.flights() == {1, 2}, "both flights")
 
 
-@pytest.mark.parametrize("client", [_NG_LONG, _CONFLUENT])
+@both
 def test_a_topic_made_anew_with_fewer_partitions_is_refused_until_it_has_as_many(flow: Flow) -> None:
     with flow.log() as log:
         log.create(STREAM, 3)
@@ -219,7 +231,7 @@ def test_a_topic_made_anew_with_fewer_partitions_is_refused_until_it_has_as_many
     flow.reaches(1, 2, 3, 4, HEADRACE_LOG__ON_EXPIRED="oldest")
 
 
-@pytest.mark.parametrize("client", [_NG, _CONFLUENT_LONG])
+@both
 def test_an_offset_that_retention_has_taken_is_refused_or_passed_over_as_the_settings_say(flow: Flow) -> None:
     flow.append(1, 2)
     flow.reaches(1, 2)
@@ -250,7 +262,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
         subprocess.run([shutil.which("umount") or "umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("client", [_NG_LONG, _CONFLUENT])
+@both
 def test_a_full_disk_is_one_line_and_with_room_the_flow_goes_on(flow: Flow, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 6) as disk:
         flow.append(1)

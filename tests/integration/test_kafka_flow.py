@@ -236,6 +236,7 @@ def read_for_ever(log: KafkaLog) -> None:
         assert log.read(STREAM, 0, 0, 100) == ([], 0)
 
 
+@pytest.mark.parametrize("client", [CLIENTS[0], pytest.param(CLIENTS[1], marks=pytest.mark.long)], indirect=True)
 def test_the_tables_flow_makes_the_same_of_a_topic_as_of_files(
     log: KafkaLog, settings: KafkaSettings, tmp_path: Path
 ) -> None:

@@ -23,7 +23,6 @@ from stores.capture.postgres.replication import Replication
 from stores.capture.postgres.session import BusyError, Session, connect, current_lsn
 from stores.capture_settings import PostgresTapSettings
 
-
 _LOOKS = 40
 
 

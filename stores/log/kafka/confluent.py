@@ -173,10 +173,12 @@ class ConfluentClient(Client):
 
         def ask(admin: Any, seconds: float) -> dict[Any, Any]:
             answers = self._answers(admin.list_offsets(asked, isolation_level=committed, request_timeout=seconds))
-            # Without a leader for any of them the library says the same as if there were no such topic.
-            if any(getattr(answer, "name", str)() == "_NOENT" for answer in answers.values()):
+            # The library remembers how many partitions there were, and without a leader for any of those asked for it
+            # says the same as if there were no such topic.
+            missing = [place for place, answer in answers.items() if _name(answer) in {"_NOENT", "_UNKNOWN_PARTITION"}]
+            if missing:
                 there = admin.list_topics(timeout=seconds).topics
-                if any(topic in there and partition in there[topic].partitions for topic, partition in partitions):
+                if any(place.topic in there and place.partition in there[place.topic].partitions for place in missing):
                     raise self._no_leader()
             return answers
 
@@ -259,6 +261,11 @@ class ConfluentClient(Client):
                 options = connection(self._settings, self._complaints)
                 self._handle = self._library.admin.AdminClient(options)
             return self._handle
+
+
+def _name(answer: Any) -> str:
+    """Return the name of an error; of what is none, nothing."""
+    return answer.name() if hasattr(answer, "name") else ""
 
 
 def _topic(name: str, partitions: Mapping[int, Any], told: Mapping[str, Any]) -> Topic:

@@ -20,8 +20,8 @@ from stores.log_settings import KafkaSettings
 READ_AHEAD_BYTES = 16 * 2**20
 """What the library holds of all partitions together, about."""
 
-HELD = 20_000
-"""Records drawn of other partitions than the one asked for, above which nothing more is drawn."""
+HELD, HELD_BYTES = 20_000, 64 * 2**20
+"""Records drawn of other partitions than the one asked for, and bytes in them, above which nothing more is drawn."""
 
 _DRAW = 1000
 _PROBE_SECONDS = 1.0
@@ -35,7 +35,7 @@ _OF_GROUPS = frozenset({"GROUP_AUTHORIZATION_FAILED", "INVALID_GROUP_ID", "_MAX_
 class _Place:
     """One partition: what was drawn of it, and where that ends."""
 
-    __slots__ = ("asked", "at_end", "expired", "next", "partition", "reached", "records", "stream", "topic")
+    __slots__ = ("asked", "at_end", "bytes", "expired", "next", "partition", "reached", "records", "stream", "topic")
 
     def __init__(self, prefix: str, topic: str, partition: int, offset: int) -> None:
         self.stream = stream_of(prefix, topic) or topic
@@ -44,6 +44,7 @@ class _Place:
         self.next = offset  # what the caller goes on from
         self.reached = offset  # behind all that was drawn
         self.records: list[LogRecord] = []
+        self.bytes = 0  # of what is in them, about
         self.at_end = False  # the broker had nothing more
         self.expired = False
         self.asked = 0
@@ -51,10 +52,11 @@ class _Place:
     def take(self, limit: int) -> Fetched:
         """Hand out up to `limit` records."""
         if len(self.records) > limit:
+            self.bytes -= self.bytes * limit // len(self.records)
             taken, self.records = self.records[:limit], self.records[limit:]
             self.next = taken[-1].offset + 1
         else:
-            taken, self.records = self.records, []
+            taken, self.records, self.bytes = self.records, [], 0
             self.next = self.reached
         return Fetched(taken, self.next)
 
@@ -68,7 +70,6 @@ class ConfluentFetcher(Fetcher):
         self._complaints = Complaints()
         self._consumer = self._library.Consumer(consuming(settings, self._complaints, READ_AHEAD_BYTES))
         self._places: dict[tuple[str, int], _Place] = {}
-        self._held = 0
         self._fetches = 0
 
     def fetch(self, topic: str, partition: int, offset: int, limit: int, wait_seconds: float) -> Fetched:
@@ -82,7 +83,6 @@ class ConfluentFetcher(Fetcher):
             # At the end there is nothing to wait for: what comes is fetched beside this.
             self._draw(place, limit, 0.0 if place.at_end else wait_seconds)
         fetched = place.take(limit)
-        self._held -= len(fetched.records)
         if not fetched.records and place.expired:
             self._give_up(place)
             raise ExpiredError
@@ -103,19 +103,18 @@ class ConfluentFetcher(Fetcher):
 
     def _give_up(self, place: _Place) -> None:
         del self._places[place.topic, place.partition]
-        self._held -= len(place.records)
         self._consumer.incremental_unassign([self._library.TopicPartition(place.topic, place.partition)])
 
     def _draw(self, place: _Place, limit: int, wait_seconds: float) -> None:
         """Take from the queue until there are records of `place`, the queue is empty and the wait over."""
-        if self._held >= HELD and not self._make_room():
+        if self._is_full() and not self._make_room():
             return
         deadline = time.monotonic() + wait_seconds if wait_seconds > 0 else 0.0
         while True:
             messages = self._consumer.consume(max(limit, _DRAW), 0)
             if messages:
                 self._sort(messages)
-                if place.records or place.expired or place.at_end or self._held >= HELD:
+                if place.records or place.expired or place.at_end or self._is_full():
                     return
             elif not deadline:
                 break
@@ -128,6 +127,10 @@ class ConfluentFetcher(Fetcher):
                 limit = max(limit - 1, 1)
         self._judge()
 
+    def _is_full(self) -> bool:
+        places = self._places.values()
+        return sum(len(place.records) for place in places) >= HELD or sum(place.bytes for place in places) >= HELD_BYTES
+
     def _make_room(self) -> bool:
         """Give up the partitions that nobody has asked for while all others were; False if there are none."""
         idle = [
@@ -137,11 +140,11 @@ class ConfluentFetcher(Fetcher):
         ]
         for place in idle:
             self._give_up(place)
-        return self._held < HELD
+        return not self._is_full()
 
     def _sort(self, messages: list[Any]) -> None:
         """Put each message to its partition, in the order in which they came."""
-        if self._complaints.since is not None:
+        if self._complaints.since is not None or self._complaints.refusal is not None:
             self._complaints.forget()
         kind = self._library.Message
         topics, partitions = list(map(kind.topic, messages)), list(map(kind.partition, messages))
@@ -177,7 +180,7 @@ class ConfluentFetcher(Fetcher):
             place.records += map(to_record, *about, *told, (some or () for some in headers))
         place.reached = offsets[-1] + 1
         place.at_end = False
-        self._held += len(messages)
+        place.bytes += sum(map(len, messages))
 
     def _note(self, place: _Place | None, message: Any) -> None:
         """Take in what is no record: the end of a partition, or an error.

@@ -49,10 +49,9 @@ class Delivery:
             self._learn(topic, max((message.partition for message in messages), default=-1))
             for message in messages:
                 self._enqueue(topic, message)
+            self._settle()
         except self._library.KafkaException as error:
             self._errors.append(error.args[0])
-        else:
-            self._settle()
         if self._errors:
             first = self._errors[0]
             told = explained(doing, first, self._settings, self._complaints)

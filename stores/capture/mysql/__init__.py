@@ -1,0 +1,1 @@
+"""Capture of MySQL and MariaDB by their binlog."""

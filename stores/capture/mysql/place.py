@@ -1,0 +1,60 @@
+"""Where the capture of a MySQL or MariaDB server stands, as it is written down between two runs.
+
+`anew`      what was captured before has a gap: all is read from the beginning, and what is not there any more goes
+`snapshot`  all that is committed behind `end` is going to be streamed; `tables` have been read whole, others have not
+`stream`    all before `end` has been given, and the first `index` changes of the transaction `open` behind it
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from events.binlog import BinlogPoint
+from events.errors import StoreError
+from stores.capture_settings import MysqlTapSettings
+
+
+class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The place.
+
+    :arg server: What tells the server from others: places in another one's binlog say nothing here.
+    :arg tables: Tables that have been read, and are captured.
+    """
+
+    phase: Literal["anew", "snapshot", "stream"]
+    server: str = ""
+    end: BinlogPoint = BinlogPoint()
+    open: str = ""
+    index: int = 0
+    tables: tuple[str, ...] = ()
+
+
+ANEW: dict[str, Any] = {"phase": "anew"}
+"""Place of a server that is to be read anew."""
+
+
+def read_place(settings: MysqlTapSettings, place: Any) -> MysqlPlace | None:
+    """Read what `written_place` wrote.
+
+    :raises StoreError: When it is no place of MySQL.
+    """
+    if place is None:
+        return None
+    try:
+        return msgspec.convert(place, MysqlPlace)
+    except msgspec.ValidationError as error:
+        detail = f"capture {settings.name!r}: the place where it was left is none of MySQL: {error}"
+        raise StoreError(detail, remedy(settings)) from None
+
+
+def written_place(place: MysqlPlace) -> dict[str, Any]:
+    """Return the place as plain data."""
+    written: dict[str, Any] = msgspec.to_builtins(place)
+    return written
+
+
+def remedy(settings: MysqlTapSettings) -> str:
+    """Return what helps when there is a gap."""
+    return f"`headrace capture reset {settings.name}` has everything read again"

@@ -195,13 +195,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--servers", nargs="+", help="brokers, each host:port; default: one of its own")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--messages", type=int, help="messages that are read; a quarter of them is appended")
-    parser.add_argument("--size", type=int, default=400, help="bytes of a message")
+    parser.add_argument("--size", type=int, default=200, help="bytes of a message")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--rounds", type=int, help="how often all is measured")
     parser.add_argument("--keep", action="store_true", help="leave the broker's folder where it is")
     parser.add_argument("--out", type=Path, help="file for every single number, as JSON")
     options = parser.parse_args(arguments)
-    for name, usual, quick in (("messages", 80_000, 10_000), ("rounds", 5, 1)):
+    for name, usual, quick in (("messages", 200_000, 20_000), ("rounds", 5, 1)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else usual)
     return options

@@ -15,6 +15,8 @@ import msgspec
 from events.clock import system_clock
 from events.errors import HeadraceError
 from events.log import LogRecord
+from stores.log.kafka.confluent_fetch import READ_AHEAD_BYTES
+from stores.log.kafka.confluent_options import Complaints, consuming
 from stores.log.kafka.log import KafkaLog
 from stores.log.source import LogBatch, LogSource
 from stores.log_settings import KafkaSettings
@@ -123,30 +125,32 @@ class Headrace:
 
 
 class BareConfluent:
-    """confluent-kafka with the options that matter for the work, and nothing else."""
+    """confluent-kafka: for reading with the very options of the log, for appending with what keeps order and safety."""
 
     def __init__(self, settings: KafkaSettings, partitions: int) -> None:
         self.bytes = 0
         self._prefix = settings.prefix
         self._partitions = partitions
+        self._reading = consuming(settings, Complaints(), READ_AHEAD_BYTES)
         self._servers = {"bootstrap.servers": ",".join(settings.servers)}
 
     def read(self, stream: str, expected: int) -> Rate:
         from confluent_kafka import Consumer, TopicPartition
 
-        options = {"group.id": "bare", "enable.auto.commit": False, "isolation.level": "read_committed"}
-        consumer = Consumer({**self._servers, **options, "check.crcs": True})
+        consumer = Consumer(self._reading)
         topic = self._prefix + stream
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(self._partitions)])
         watch = Stopwatch(expected)
         try:
             while True:
-                messages = consumer.consume(BATCH, 0.01)
+                messages, count = consumer.consume(BATCH, 0.01), 0
                 for message in messages:
-                    if message.error() is not None:
+                    if message.error() is None:
+                        self.bytes += len(message.value())
+                        count += 1
+                    elif message.error().name() != "_PARTITION_EOF":
                         raise HeadraceError(message.error().str())
-                    self.bytes += len(message.value())
-                if watch.count(len(messages)):
+                if watch.count(count):
                     break
         finally:
             consumer.close()

@@ -27,6 +27,7 @@ from stores.rows.sqlite_reader import SqliteRowReader
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
+LOOK = 0.1
 CHANGING = {FLIGHTS: "seats_left", PROBES: "version"}
 """By table the column that changes."""
 
@@ -207,7 +208,7 @@ def wait(condition: Callable[[], bool], seconds: float, what: str, check: Callab
         if time.monotonic() > deadline:
             detail = f"{what} took longer than {seconds:.0f} s"
             raise HeadraceError(detail, "run it again with --keep, and look at what the programs have said")
-        time.sleep(0.02)
+        time.sleep(LOOK)
 
 
 def load_average() -> float:

@@ -5,12 +5,12 @@ A process of its own, so that decoding what others read does not keep the one th
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.live_source import PROBES
 from benchmarks.tables_delay import Sent
@@ -34,27 +34,22 @@ def probe_in(record: LogRecord) -> tuple[int, int] | None:
 
 
 def watch(stream: str, file: Path) -> None:
-    """Watch until the process is told to end; one line for each probe."""
+    """Watch until the process is told to end; one line for each probe. The file is there from the first look on."""
     log = open_log(load())
     places: dict[int, int] = {}
-    looked = 0.0
+    while not places:
+        places = {partition: log.bounds(stream, partition)[1] for partition in log.partitions(stream)}
     with file.open("w", encoding="ascii") as out:
         while True:
-            now = time.monotonic()
-            if now - looked > 1:
-                looked = now
-                for partition in log.partitions(stream):
-                    places.setdefault(partition, log.bounds(stream, partition)[1])
-                if places:
-                    out.flush()
             found = False
             for partition, offset in places.items():
                 records, places[partition] = log.read(stream, partition, offset, LIMIT)
                 now = time.monotonic()
-                for probe in filter(None, map(probe_in, records)):
-                    out.write(f"{probe[0]} {probe[1]} {now!r}\n")
+                for probe, version in filter(None, map(probe_in, records)):
+                    out.write(f"{probe} {version} {now!r}\n")
                 found = found or bool(records)
             if not found:
+                out.flush()
                 time.sleep(PAUSE)
 
 
@@ -65,17 +60,14 @@ def seen(file: Path) -> list[Sent]:
     return [(int(probe), int(version), float(moment)) for probe, version, moment in split]
 
 
-def _stop(*_: object) -> None:
-    raise SystemExit(0)
+def _stop(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        watch(sys.argv[1], Path(sys.argv[2]))
-    finally:
-        sys.stdout.flush()
-    os._exit(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    watch(sys.argv[1], Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

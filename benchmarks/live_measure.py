@@ -28,7 +28,7 @@ from stores.log.base import Log
 POLL = 0.001
 LOOK = 0.01
 WARM_SECONDS = 2.0
-END_SECONDS = 60.0
+END_SECONDS = 240.0
 DRAIN_SECONDS = 600.0
 HELD_MILLIS = 1_000.0
 """A rate is held if the last changes of the load are there so soon: what waits has not grown."""

@@ -109,7 +109,7 @@ class Writer:
         sent: list[Sent] = []
         with psycopg.connect(self._address, autocommit=True) as connection:
             began = due = time.monotonic()
-            while due - began < seconds:
+            while time.monotonic() - began < seconds:
                 time.sleep(max(0.0, due - time.monotonic()))
                 due += self._chance.expovariate(self.pace)
                 probe = len(sent) % PROBE_ROWS + 1

@@ -74,9 +74,7 @@ class MysqlDecoder:
         self._end, self._again, self._given = given.end, given.open, given.index
         self._committed_at = given.committed_at
         self._file, self._pos = given.end.file, given.end.pos
-        self._source = members(
-            [("version", connector_version()), ("connector", catalog.product), ("name", self._name)]
-        )
+        self._source = members([("version", connector_version()), ("connector", catalog.product), ("name", self._name)])
         self._mapped: dict[int, Streamed | None] = {}
         self._known: dict[bytes, Streamed] = {}
         self._read: dict[BinlogTable, Selected] = {}
@@ -279,7 +277,9 @@ class MysqlDecoder:
             message = "rows outside a transaction"
             raise ValueError(message)
         if self._xa:
-            message = f"{table.shape.name} was changed by a distributed transaction (XA), which may still be rolled back"
+            message = (
+                f"{table.shape.name} was changed by a distributed transaction (XA), which may still be rolled back"
+            )
             raise ValueError(message)
         shape = table.shape
         for row, (before, after) in enumerate(table.images(rows)):
@@ -365,7 +365,9 @@ class MysqlDecoder:
         elif "XA" in said or "rolled back" in said:
             hint = f"write this table without it; then `headrace capture reset {self._name}`"
         else:
-            hint = f"leave the table out of `tables`, or: `headrace capture reset {self._name}`; report what stands here"
+            hint = (
+                f"leave the table out of `tables`, or: `headrace capture reset {self._name}`; report what stands here"
+            )
         return StoreError(detail, hint)
 
 

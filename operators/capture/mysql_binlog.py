@@ -203,9 +203,7 @@ def _metas(types: list[int], block: bytes) -> Iterator[bytes]:
             yield meta
 
 
-def _collations(
-    types: list[int], among: frozenset[int], default: bytes | None, each: bytes | None
-) -> dict[int, int]:
+def _collations(types: list[int], among: frozenset[int], default: bytes | None, each: bytes | None) -> dict[int, int]:
     places = [place for place, type_ in enumerate(types) if type_ in among]
     if default:
         first, *pairs = _numbers(default)

@@ -66,8 +66,7 @@ class Shape:
         # Nothing but the key's own text tells a reader of keys that a column is a number.
         if self._decimals:
             parts = [
-                part[1:-1] if place in self._decimals else part
-                for place, part in zip(self._places, parts, strict=True)
+                part[1:-1] if place in self._decimals else part for place, part in zip(self._places, parts, strict=True)
             ]
         return self._key % tuple(parts)
 

@@ -1,4 +1,4 @@
-"""Values of MySQL and MariaDB, from their bytes in the binlog or their text in a row that was read, to the JSON of events.
+"""Values of MySQL and MariaDB, from their bytes in the binlog or as SELECT gives them, to the JSON of events.
 
 As those of PostgreSQL (`postgres_values`): an event without a schema must say by itself what its values are, and a row
 must look the same whether it was read or streamed. `source.columns` names the columns whose texts are numbers or JSON:
@@ -182,7 +182,7 @@ def double(value: float | str) -> bytes:
 
 
 def moment(value: str) -> bytes:
-    """Write a date and a time that have no zone; of parts of a second three digits or six, or none if there are none."""
+    """Write a date and a time that have no zone; of parts of a second none, three digits or six."""
     day, _, clock = value.partition(" ")
     return f'"{day}T{_clock(clock)}"'.encode() if clock else f'"{day}"'.encode()
 
@@ -350,8 +350,7 @@ def _own(written: Callable[[bytes], str], width: int, value: bytes) -> bytes:
 
 
 def _uuid(value: bytes) -> str:
-    """Read MariaDB's UUID: its parts in the opposite order, unless it is of a version that sorts by itself."""
-    return str(uuid.UUID(bytes=value[12:16] + value[10:12] + value[8:10] + value[6:8] + value[0:6]))
+    return str(uuid.UUID(bytes=value))
 
 
 def _address(value: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -11,8 +11,11 @@ import typer
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError, StoreError
 from stores.capture.places import Place, Places
-from stores.capture_settings import AnyTap, PostgresTapSettings
+from stores.capture_settings import AnyTap, MysqlTapSettings, PostgresTapSettings
 from stores.settings import Settings, load
+
+if TYPE_CHECKING:
+    from stores.capture.postgres.checks import Finding
 
 app = typer.Typer(
     help="What is captured from databases, streams and buckets onto the log: check it, set it up, see how far it is.",
@@ -25,16 +28,14 @@ Some = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the capture
 @app.command()
 def check(name: Some = "") -> None:
     """Look whether everything is there that a capture needs; say what is not, and what to do. Changes nothing."""
-    from stores.capture.postgres.admin import find_faults
-
     settings = load()
     known = _places(settings).read()
     errors = 0
     for tap in _chosen(settings, name):
-        if not isinstance(tap, PostgresTapSettings):
+        if not isinstance(tap, PostgresTapSettings | MysqlTapSettings):
             typer.echo(f"{tap.name}: nothing to check before it runs")
             continue
-        found = find_faults(tap, known.get(tap.name))
+        found = _faults(tap, known.get(tap.name))
         for finding in found:
             hint = f"\n    {finding.hint}" if finding.hint else ""
             typer.echo(f"{tap.name}: {finding.level}: {finding.detail}{hint}")
@@ -63,7 +64,13 @@ def setup(
     settings = load()
     known = _places(settings).read()
     for tap in _chosen(settings, name):
-        if not isinstance(tap, PostgresTapSettings):
+        if isinstance(tap, MysqlTapSettings) and print_:
+            from stores.capture.mysql.admin import script as mysql_script
+
+            typer.echo(f"-- {tap.name}: by an administrator; the settings belong into the configuration as well")
+            for statement in mysql_script(tap):
+                typer.echo(f"{statement};")
+        elif not isinstance(tap, PostgresTapSettings):
             if name:
                 typer.echo(f"{tap.name}: nothing to set up")
         elif print_:
@@ -110,6 +117,10 @@ def drop(
     places = _places(settings)
     if isinstance(tap, PostgresTapSettings):
         remove(tap, places, places.read().get(name), _say)
+    elif isinstance(tap, MysqlTapSettings):
+        from stores.capture.mysql.admin import reset as reset_mysql
+
+        reset_mysql(tap, places, places.read().get(name))
     else:
         places.remove(name)
     typer.echo(f"-- {name}: ended")
@@ -129,13 +140,27 @@ def reset(
     _agreed(f"Read all of {name!r} anew with the next run?", yes=yes)
     places = _places(settings)
     place = places.read().get(name)
-    if not isinstance(tap, PostgresTapSettings):
+    if isinstance(tap, MysqlTapSettings):
+        from stores.capture.mysql.admin import reset as reset_mysql
+
+        reset_mysql(tap, places, place)
+    elif not isinstance(tap, PostgresTapSettings):
         places.remove(name)
     elif place is None:
         remove(tap, places, None, _say)
     else:
         reset_postgres(tap, places, place, _say)
     typer.echo(f"-- {name}: the next run reads everything anew")
+
+
+def _faults(tap: PostgresTapSettings | MysqlTapSettings, place: Place | None) -> list[Finding]:
+    if isinstance(tap, MysqlTapSettings):
+        from stores.capture.mysql.admin import find_faults as find_mysql_faults
+
+        return find_mysql_faults(tap, place)
+    from stores.capture.postgres.admin import find_faults
+
+    return find_faults(tap, place)
 
 
 def _state(name: str, tap: AnyTap | None, place: Place | None) -> dict[str, Any]:
@@ -198,7 +223,7 @@ def _kind(tap: AnyTap | None) -> str:
 def _phase(tap: AnyTap | None, place: Place | None) -> str:
     if place is None:
         return "not begun"
-    if (tap is None or isinstance(tap, PostgresTapSettings)) and isinstance(place.place, dict):
+    if (tap is None or isinstance(tap, PostgresTapSettings | MysqlTapSettings)) and isinstance(place.place, dict):
         return str(place.place.get("phase", "begun"))
     return "begun"
 

@@ -25,7 +25,7 @@ CONFIRM_MILLIS = 500
 """Shortest time between two looks whether a place has been written, which is then confirmed to the source."""
 
 _FIRST_NAP_MILLIS = 2
-_LONGEST_NAP_MILLIS = 50
+_LONGEST_NAP_MILLIS = 20
 _logger = logging.getLogger(__name__)
 
 

@@ -59,7 +59,8 @@ INSERT INTO customers
     SELECT n, 'Ana', 'c' || n || '@example.org', '+4930' || 1000000 + n, now() - n * interval '1 day'
     FROM generate_series(1, 40) n;
 INSERT INTO users
-    SELECT n, 'c' || n + 20 || '@example.org', 'L' || n, now() - n * interval '1 hour' FROM generate_series(1, 40) n;
+    SELECT n, 'c' || n + 20 || '@example.org', 'MEMBER' || 1000 + n, now() - n * interval '1 hour'
+    FROM generate_series(1, 40) n;
 INSERT INTO bookings SELECT n, 1 + n % 40, 'booked', n / 8.0, now() - n * interval '1 minute'
     FROM generate_series(1, 60) n;
 """

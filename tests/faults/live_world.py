@@ -58,7 +58,7 @@ PERSONS = [
         "name": "bookings",
         "table": "public.bookings",
         "references": "users",
-        "by": {"user_id": "user_id"},
+        "by": {"user_id": "id"},
         "time": "booked_at",
         "show": ["status", "price"],
         "open": {"status": ["booked"]},

@@ -323,7 +323,7 @@ class Writer(DatabaseWorker):
         email = chance.choice([None, *(f"c{chance.randrange(1, 70)}@example.org" for _ in range(6))])
         other = ("phone", f"+4930{1000000 + chance.randrange(90)}")
         if table == "users":
-            other = ("loyalty", f"L{chance.randrange(1, 60)}")
+            other = ("loyalty", f"MEMBER{chance.randrange(1001, 1060)}")
         since = "created_at" if table == "customers" else "created"
         kind = chance.randrange(8)
         if kind < 2:

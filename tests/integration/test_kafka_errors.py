@@ -180,8 +180,8 @@ def refused_connections(flow: Flow) -> None:
 
     login = {"SECURITY": "sasl_plaintext", "MECHANISM": "SCRAM-SHA-256", "USER": "ana", "PASSWORD": "pa55word"}
     said = flow.refused(**{f"HEADRACE_LOG__KAFKA__{name}": value for name, value in login.items()})
-    assert "'ana'" in said
-    assert "HEADRACE_LOG__KAFKA__PASSWORD" in said
+    # What the broker says first: that it does not know the user, or not even the mechanism.
+    assert "log.kafka.user" in said or "log.kafka.mechanism" in said
     assert "pa55word" not in said
 
 

@@ -80,7 +80,11 @@ class MysqlCatalog:
         """
         statement = "SHOW MASTER STATUS"
         version = re.match(r"(\d+)\.(\d+)", self.variables.get("version", ""))
-        if self.product == "mysql" and version and (int(version[1]), int(version[2])) >= (8, 2):
+        if (
+            "mariadb" not in self.variables.get("version", "").lower()
+            and version
+            and (int(version[1]), int(version[2])) >= (8, 2)
+        ):
             statement = "SHOW BINARY LOG STATUS"
         status = self._session.one(statement)
         if not status:

@@ -31,7 +31,9 @@ def check_server(settings: MysqlTapSettings, session: Session, catalog: MysqlCat
             old = "upgrade it to MariaDB 10.5 or MySQL 8.0.1, or let Debezium read it into the log"
             yield Finding("error", f"the server is too old: it has no {name}", old)
         elif found.upper() != value:
-            hint = f"SET GLOBAL {name} = '{value}', and the same in its configuration; sessions that are open keep theirs"
+            hint = (
+                f"SET GLOBAL {name} = '{value}', and the same in its configuration; sessions that are open keep theirs"
+            )
             yield Finding("error", f"the server's {name} is {found}, not {value}", hint)
     for name, value in _UNWANTED.items():
         if said.get(name, "").upper() == value:

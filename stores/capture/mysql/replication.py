@@ -159,7 +159,9 @@ def _reader(settings: MysqlTapSettings, point: BinlogPoint, *, mariadb: bool) ->
         if len(opened) == 2:  # noqa: PLR2004  # the binlog's, and one for the library's questions
             detail = f"capture {settings.name!r}: the connection to MySQL is lost"
             raise LostError(detail, "see whether the server runs; the capture goes on where it was")
-        opened.append(pymysql.connect(**arguments))
+        # The library names it as the driver did once.
+        database = arguments.pop("db", None)
+        opened.append(pymysql.connect(**arguments, database=database))
         return opened[-1]
 
     by_gtid = mariadb and bool(point.gtid)

@@ -25,8 +25,12 @@ _PATIENT = (
     "SET SESSION time_zone = '+00:00', wait_timeout = 2147483, net_write_timeout = 86400, net_read_timeout = 86400, "
     "sql_mode = ''"
 )
-_AWAY = frozenset({1040, 1053, 1077, 1079, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1317, 1927, 2003, 2006, 2013, 2055})
+_AWAY = frozenset(
+    {1040, 1053, 1077, 1079, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1317, 1927, 2003, 2006, 2013, 2055}
+)
 """Numbers of errors after which trying again can help: too many connections, a server that goes or has gone."""
+_ALTERED = frozenset({1054, 1146, 1412})
+"""Columns or a table that were there when the catalog was looked at, or before the snapshot."""
 _DENIED, _HOST_DENIED, _NO_RIGHT, _BINLOG, _NO_READ = 1045, 1130, 1227, 1236, (1142, 1143, 1044)
 
 
@@ -71,7 +75,9 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, without waiting for anything. Closing twice does nothing."""
-        # What a long read has not been given yet is not waited for.
+        # What a long read has not been given yet is not waited for, by nobody.
+        if self.connection._result is not None:
+            self.connection._result.unbuffered_active = False
         self.connection._force_close()
 
 
@@ -146,6 +152,8 @@ def refusal(settings: MysqlTapSettings, error: Exception) -> StoreError:
         return StoreError(f"{where}: the user may not read a table: {reason}", _grant(settings))
     if number == _BINLOG:
         return _no_binlog(settings, reason)
+    if number in _ALTERED:
+        return LostError(f"{where}: a table was altered while it was read: {reason}", "it is read again")
     if number in _AWAY or isinstance(error, OSError):
         detail = f"{where}: MySQL at {settings.host}:{settings.port} cannot be reached: {reason}"
         return LostError(detail, "check host and port, and whether the server runs and listens there")

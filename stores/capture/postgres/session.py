@@ -39,6 +39,7 @@ _AWAY = ("08", "57P01", "57P02", "57P03", "53300", "40", "55P03", "57014", "57P0
 _TOO_MANY = "53300"
 _NO_MORE_SLOTS = "53400"
 _IN_USE = "55006"
+_INTERNAL = "XX"
 
 
 class LostError(StoreError):
@@ -60,6 +61,10 @@ class BusyError(LostError):
         end = f"SELECT pg_terminate_backend({reader})" if reader else "end its connection"
         detail = f"capture {settings.name!r}: {by} streams from the slot {settings.slot_name}"
         super().__init__(detail, f"stop the other capture; if there is none: {end}", soon=True)
+
+
+class StumbledError(LostError):
+    """The server could not decode its own WAL; it may with the next try, which reads its catalog anew."""
 
 
 def connect(settings: PostgresTapSettings) -> Session:
@@ -170,6 +175,9 @@ def _refusal(settings: PostgresTapSettings, state: str, reason: str, *, lost: bo
         return StoreError(detail, "drop a slot that nobody uses, or raise max_replication_slots and restart the server")
     if state == _IN_USE:
         return BusyError(settings, int(next(iter(re.findall(r"PID (\d+)", reason)), 0)))
+    if state.startswith(_INTERNAL):
+        hint = f"look at the server's log; if it stays so, `headrace capture reset {settings.name}` reads all anew"
+        return StumbledError(detail, hint)
     if state == _TOO_MANY:
         return LostError(detail, "raise max_wal_senders at the server, or stop another reader of its WAL")
     if lost or state.startswith(_AWAY):

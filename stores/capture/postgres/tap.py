@@ -35,7 +35,7 @@ from stores.capture.postgres.decoding import Decoder
 from stores.capture.postgres.opening import Ends, Opened, open_place
 from stores.capture.postgres.place import PostgresPlace, read_place, written_place
 from stores.capture.postgres.replication import Replication
-from stores.capture.postgres.session import BusyError, LostError, Session, connect, current_lsn
+from stores.capture.postgres.session import BusyError, LostError, Session, StumbledError, connect, current_lsn
 from stores.capture.postgres.snapshot import Part, Reading
 from stores.capture.postgres.stream import Stream
 from stores.capture_settings import PostgresTapSettings
@@ -91,6 +91,7 @@ class PostgresTap(Tap):
         self._pause, self._again_at = _FIRST_PAUSE, 0
         self._lost_at: int | None = None
         self._busy_since: int | None = None
+        self._stumbled_since: int | None = None
         self._known_until: int | None = None
         self._goal: int | None = None
         self._goal_at = 0
@@ -113,7 +114,10 @@ class PostgresTap(Tap):
             if self._first is not None:
                 first, self._first = self._first, None
                 return first
-            return self._read(limit) if self._reading is not None else self._follow(limit)
+            drawn = self._read(limit) if self._reading is not None else self._follow(limit)
+            if drawn is not None:
+                self._stumbled_since = None
+            return drawn
         except LostError as lost:
             self._lose(lost)
             return None
@@ -307,10 +311,13 @@ class PostgresTap(Tap):
         """
         self.close()
         now = self._clock()
+        since: int | None = None
         if isinstance(lost, BusyError):
-            self._busy_since = now if self._busy_since is None else self._busy_since
-            if now - self._busy_since > BUSY_MILLIS:
-                raise lost
+            since = self._busy_since = now if self._busy_since is None else self._busy_since
+        elif isinstance(lost, StumbledError):
+            since = self._stumbled_since = now if self._stumbled_since is None else self._stumbled_since
+        if since is not None and now - since > BUSY_MILLIS:
+            raise lost
         if self._lost_at is None:
             self._lost_at = now
             _logger.warning("%s; trying again", lost.detail)

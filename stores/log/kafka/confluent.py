@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from stores.log.kafka import explain
 from stores.log.kafka.client import Client, Fetcher, Outgoing, Topic
+from stores.log.kafka.confluent_commit import GroupOffsets
 from stores.log.kafka.confluent_fetch import ConfluentFetcher
 from stores.log.kafka.confluent_options import TRANSIENT, Complaints, connection, explained, library
 from stores.log.kafka.confluent_produce import Delivery
@@ -41,6 +42,7 @@ class ConfluentClient(Client):
         self._complaints = Complaints()
         self._handle: Any = None
         self._producer: Delivery | None = None
+        self._groups: dict[str, GroupOffsets] = {}
         self._lock = threading.RLock()
 
     def topics(self) -> dict[str, int]:
@@ -132,15 +134,18 @@ class ConfluentClient(Client):
                 raise explained(doing, error, self._settings, self._complaints)
 
     def commit(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Set the offsets of the group, as an administrator does: there is nobody in it."""
+        """Set the offsets of the group, as one who reads in it does: there is nobody in it."""
         if not offsets:
             return
-        places = [self._library.TopicPartition(*place, offset) for place, offset in offsets.items()]
-        wanted = [self._library.ConsumerGroupTopicPartitions(group, places)]
-        self._grouped(
-            f"committing offsets of group {group!r}",
-            lambda a, s: a.alter_consumer_group_offsets(wanted, request_timeout=s),
-        )
+        with self._lock:
+            known = self._groups.pop(group, None) or GroupOffsets(self._settings, group)
+        try:
+            known.commit(offsets)
+        except BaseException:
+            known.close()
+            raise
+        with self._lock:
+            self._groups[group] = known
 
     def committed(self, group: str, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Ask for the offsets of the group."""
@@ -164,6 +169,9 @@ class ConfluentClient(Client):
                 self._producer.close()
             self._producer = None
             self._handle = None
+            groups, self._groups = self._groups, {}
+        for group in groups.values():
+            group.close()
 
     def _offsets(self, doing: str, partitions: Sequence[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
         if not partitions:

@@ -147,19 +147,18 @@ class ConfluentFetcher(Fetcher):
         if self._complaints.since is not None or self._complaints.refusal is not None:
             self._complaints.forget()
         kind = self._library.Message
-        topics, partitions = list(map(kind.topic, messages)), list(map(kind.partition, messages))
-        place = self._places.get((topics[0], partitions[0]))
-        # Nearly always a draw is of one partition.
-        together = topics.count(topics[0]) == partitions.count(partitions[0]) == len(messages)
-        if together and place is not None and not any(map(kind.error, messages)):
-            self._keep(place, messages)
-            return
-        for topic, partition, message in zip(topics, partitions, messages, strict=True):
-            place = self._places.get((topic, partition))
-            if message.error() is not None:
-                self._note(place, message)
+        names = list(zip(map(kind.topic, messages), map(kind.partition, messages), strict=True))
+        errors = list(map(kind.error, messages))
+        begin = 0
+        while begin < len(messages):
+            # Mostly all that is drawn at once is of one partition, and no error.
+            end = _run(names, errors, begin)
+            place = self._places.get(names[begin])
+            if errors[begin] is not None:
+                self._note(place, messages[begin])
             elif place is not None:
-                self._keep(place, [message])
+                self._keep(place, messages[begin:end])
+            begin = end
 
     def _keep(self, place: _Place, messages: list[Any]) -> None:
         """Add messages of one partition to what is held of it, as records."""
@@ -218,3 +217,17 @@ class ConfluentFetcher(Fetcher):
         except self._library.KafkaException:
             raise complaints.explained(self._settings) from None
         complaints.forget()
+
+
+def _run(names: list[tuple[str, int]], errors: list[Any], begin: int) -> int:
+    """Return where the messages of one partition end that begin there; an error stands alone."""
+    if errors[begin] is not None:
+        return begin + 1
+    name, count = names[begin], len(names)
+    # An error of the library must not be compared with anything but another one.
+    if begin == 0 and names.count(name) == count and not any(errors):
+        return count
+    end = begin + 1
+    while end < count and errors[end] is None and names[end] == name:
+        end += 1
+    return end

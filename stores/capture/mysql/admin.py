@@ -1,0 +1,60 @@
+"""What a person does with a capture of MySQL or MariaDB: look whether it can run, and have it read everything anew.
+
+There is nothing to set up at the server but grants and its own settings, and nothing to drop: it knows nothing of us.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import msgspec
+
+from events.errors import StoreError
+from stores.capture.mysql import checks
+from stores.capture.mysql.catalog import MysqlCatalog
+from stores.capture.mysql.place import ANEW, read_place, remedy
+from stores.capture.mysql.session import Session
+from stores.capture.places import Place, Places
+from stores.capture.postgres.checks import Finding
+from stores.capture_settings import MysqlTapSettings
+
+
+def find_faults(settings: MysqlTapSettings, place: Place | None) -> list[Finding]:
+    """Look at everything that a run of the capture needs, and change nothing."""
+    try:
+        with closing(Session(settings)) as session:
+            catalog = MysqlCatalog(session)
+            found = list(checks.check_server(settings, session, catalog))
+            if any(finding.level == "error" for finding in found):
+                return found
+            found += checks.check_tables(settings, session, catalog.find_tables(settings.tables))
+            catalog.point()
+            known = read_place(settings, None if place is None else place.place)
+            if known is not None and known.phase != "anew":
+                files = [row[0] for row in session.run("SHOW BINARY LOGS")]
+                if known.server != catalog.server:
+                    found.append(Finding("error", f"this is another server than before ({catalog.server})"))
+                elif known.end.file not in files:
+                    detail = f"the server has removed {known.end.file}, and with it what comes next"
+                    found.append(Finding("error", detail, remedy(settings)))
+            return found
+    except StoreError as error:
+        return [Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)]
+
+
+def script(settings: MysqlTapSettings) -> list[str]:
+    """Return the statements that an administrator runs for a capture."""
+    user = f"'{settings.user}'@'%'"
+    return [
+        "SET GLOBAL binlog_format = 'ROW'",
+        "SET GLOBAL binlog_row_image = 'FULL'",
+        "SET GLOBAL binlog_row_metadata = 'FULL'",
+        f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}",
+        *(f"GRANT SELECT ON {checks.quoted_name(table)} TO {user}" for table in settings.tables),
+    ]
+
+
+def reset(settings: MysqlTapSettings, places: Places, place: Place | None) -> None:
+    """Have the next run read everything anew; what was deleted meanwhile goes by a truncation."""
+    if place is not None:
+        places.write({settings.name: msgspec.structs.replace(place, place=ANEW, caught_up=False)})

@@ -1,0 +1,98 @@
+"""From MariaDB to the live table: SQL, the capture, the log, the tables flow; the server is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.integration.live import Home, Running, wait_until
+from tests.servers.mariadb import another
+
+SETTINGS = """
+[[capture.mysql]]
+name = "shop"
+user = "root"
+port = {port}
+tables = ["shop.orders"]
+
+[[tables.streams]]
+name = "shop"
+
+[[tables.live]]
+name = "orders"
+table = "shop.orders"
+"""
+MADE = """CREATE TABLE shop.orders (id int PRIMARY KEY, customer varchar(30), total decimal(10,2), placed datetime(3),
+    open tinyint, facts json)"""
+
+
+def write(db: Any, seed: int, count: int) -> None:
+    """Insert, change, re-key and delete orders, in transactions of which some are rolled back."""
+    chance = random.Random(seed)
+    with db.cursor() as cursor:
+        for number in range(count):
+            id_ = chance.randrange(40)
+            row = (chance.choice(["Zoë", "Bo", None]), chance.randrange(10**6) / 100, f'{{"n": {number}}}')
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "INSERT INTO shop.orders VALUES (%s, %s, %s, '2026-05-01 12:00:00.5', 1, %s)"
+                " ON DUPLICATE KEY UPDATE customer = VALUES(customer), total = VALUES(total), facts = VALUES(facts)",
+                (id_, *row),
+            )
+            if chance.random() < 0.3:
+                cursor.execute("DELETE FROM shop.orders WHERE id = %s", (chance.randrange(40),))
+            if chance.random() < 0.1:
+                cursor.execute("UPDATE IGNORE shop.orders SET id = id + 100 WHERE id = %s", (id_,))
+            cursor.execute("ROLLBACK" if chance.random() < 0.1 else "COMMIT")
+
+
+def source(db: Any) -> dict[int, Any]:
+    with db.cursor() as cursor:
+        cursor.execute("SELECT id, customer, total, placed, open, facts FROM shop.orders")
+        return {
+            id_: {
+                "id": id_,
+                "customer": customer,
+                "total": total,
+                "placed": placed.isoformat(timespec="milliseconds"),
+                "open": open_,
+                "facts": json.loads(facts),
+            }
+            for id_, customer, total, placed, open_, facts in cursor.fetchall()
+        }
+
+
+def live(home: Home) -> dict[int, Any]:
+    answer = home.headrace("table", "orders", "--json", "--limit", "1000")
+    rows = [json.loads(line, parse_float=Decimal) for line in answer.stdout.splitlines()]
+    return {found["key"]["id"]: {**found["row"], "total": Decimal(found["row"]["total"])} for found in rows}
+
+
+def test_the_live_table_is_what_the_server_holds_though_it_was_killed(tmp_path: Path) -> None:
+    with another() as server:
+        db = server.connect()
+        with db.cursor() as cursor:
+            cursor.execute("CREATE DATABASE shop")
+            cursor.execute(MADE)
+        write(db, 1, 60)
+        (tmp_path / "headrace.toml").write_text(SETTINGS.format(port=server.port))
+        home = Home(tmp_path)
+        with Running(home, "capture"), Running(home, "tables"):
+            wait_until(lambda: live(home) == source(db), "the rows that were there")
+            write(db, 2, 100)
+            server.kill()
+            server.start()
+            db = server.connect()
+            write(db, 3, 100)
+            wait_until(lambda: live(home) == source(db), "the rows after the server was killed")
+        with Running(home, "capture"), Running(home, "tables"):
+            write(db, 4, 20)
+            wait_until(lambda: live(home) == source(db), "the rows after capture was started again")
+        status = home.headrace("capture", "status", "--json")
+        (said,) = [json.loads(line) for line in status.stdout.splitlines()]
+        assert (said["kind"], said["phase"]) == ("mysql", "stream")
+        assert home.headrace("capture", "check").stdout == "shop: all is well\n"
+        db.close()

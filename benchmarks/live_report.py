@@ -46,7 +46,8 @@ def percentiles(millis: Sequence[float], *percents: float) -> list[str]:
 def summary(delays: Delays) -> str:
     """Say in a line what a load has measured."""
     on_log, served = percentiles(delays.on_log, 50, 99), percentiles(delays.served, 50, 99)
-    return f"on the log {' and '.join(on_log)} ms, served {' and '.join(served)} ms (p50 and p99)"
+    said = f"on the log {' and '.join(on_log)} ms, served {' and '.join(served)} ms (p50 and p99)"
+    return f"{said}; {delays.offered:,.0f} changes/s, load {delays.load:.1f}"
 
 
 def report_delays(console: Console, found: Sequence[Measured], rate: float) -> None:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_TOLD, _FOR_FLOWS = ("alerts", "identity"), ("control.", "replay.")
-"""Streams on which flows tell, and beginnings of those on which they are told."""
+_TOLD = ("alerts", "identity")
+"""Streams on which flows tell."""
+FOR_FLOWS = ("control.", "replay.")
+"""Beginnings of streams on which flows are told."""
 _OURS = ("headrace_", "row_", "sqlite_", "pg_")
 
 
@@ -42,7 +44,7 @@ def refuse_ours(stream: str) -> None:
 
     :raises ValueError: When it is one on which flows tell or are told.
     """
-    if stream in _TOLD or stream.startswith(_FOR_FLOWS):
+    if stream in _TOLD or stream.startswith(FOR_FLOWS):
         message = f"the stream {stream!r} is where flows tell and are told; give the events another one"
         raise ValueError(message)
 

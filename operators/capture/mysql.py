@@ -3,15 +3,15 @@
 The events are those of Debezium's MySQL connector with JSON, `schemas.enable=false`, transaction metadata on and
 `skipped.operations=none`: the envelope alone; the record's key an object of the primary key's columns; behind each
 delete a tombstone; a changed key a delete and a create; `op` `t` for a truncated table. What values look like,
-`mysql_values` says. In these ways they differ, and `operators/changes/debezium.py` reads both:
+`mysql_json` says. In these ways they differ, and `operators/changes/debezium.py` reads both:
 
 - `transaction.id` is the GTID, or the file and place at which the transaction begins where there are none.
 - A table that is dropped says `t`: its rows went.
 - `ts_ms` of the event is that of `source`: an event that comes again is the same, byte for byte.
 
-The position is `source.file`, `source.pos` (where the event begins that holds the row) and `source.row`: the order of the
-binlog, which is that of the commits. A row that was read for a snapshot stands at the place of that snapshot, where no
-event that comes later begins before it, and none that is in it behind.
+The position is `source.file`, `source.pos` (where the event begins that holds the row) and `source.row`: the order of
+the binlog, which is that of the commits. A row that was read for a snapshot stands at the place of that snapshot,
+where no event that comes later begins before it, and none that is in it behind.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ _EVENT = (
     b'"data_collection_order":%d},"op":"%b%b'
 )
 _ALONE = b',"source":{%b,"row":0,"thread":null,"query":null},"transaction":null,"op":"%b",%b}'
-_TIMED = 49
-"""Bytes of a GTID of MySQL from version 8 on, with the time of the commit as its last part."""
 
 _logger = logging.getLogger(__name__)
 
@@ -161,7 +159,7 @@ class MysqlDecoder:
         elif kind in binlog.ROWS:
             self._rows(binlog.rows_of(kind, body), at, millis, out)
         elif kind in (binlog.MARIADB_GTID, binlog.GTID, binlog.ANONYMOUS_GTID):
-            self._begun(kind, server, body, at, millis)
+            self._begun(kind, server, body, at)
         elif kind == binlog.XID:
             self._committed(millis)
         elif kind in (binlog.QUERY, binlog.QUERY_COMPRESSED):
@@ -184,14 +182,12 @@ class MysqlDecoder:
         if seconds and not self._open:
             self._end = replace(self._end, file=file, pos=4)
 
-    def _begun(self, kind: int, server: int, body: bytes, at: int, millis: int) -> None:
+    def _begun(self, kind: int, server: int, body: bytes, at: int) -> None:
         self._gtid, self._domain, flags = "", -1, 0
         if kind == binlog.MARIADB_GTID:
             self._domain, self._gtid, flags = binlog.mariadb_gtid(server, body)
         elif kind == binlog.GTID:
             self._gtid = binlog.mysql_gtid(body)
-        if kind != binlog.MARIADB_GTID and len(body) >= _TIMED:
-            millis = (int.from_bytes(body[_TIMED - 7 : _TIMED], "little") & (1 << 55) - 1) // 1000
         # Of MySQL, what is no BEGIN behind it ends it.
         self._start(at, alone=kind != binlog.MARIADB_GTID or bool(flags & binlog.STANDALONE))
         self._xa = bool(flags & binlog.PREPARED_XA)

@@ -1,7 +1,8 @@
 """The events of a binlog, taken apart as far as it does not depend on the types of columns.
 
 MySQL's documentation of its source: "Binlog Event", `Table_map_event`, `Rows_event`; MariaDB's knowledge base:
-"Replication Protocol" and "Compressed binlog events". An event is its header of 19 bytes and its body, without checksum.
+"Replication Protocol" and "Compressed binlog events". An event is its header of 19 bytes and its body, without the
+checksum.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ CUT_OFF = "it is cut off, or has more than it should"
 STANDALONE, PREPARED_XA = 1, 64
 """Flags of MariaDB's GTIDs: no commit follows; a part of a distributed transaction."""
 
-_TINY, _SHORT, _LONG, _FLOAT, _DOUBLE, _LONGLONG, _INT24 = 1, 2, 3, 4, 5, 8, 9
-_YEAR, _VARCHAR, _BIT, _NEWDECIMAL, _ENUM, _SET = 13, 15, 16, 246, 247, 248
-_BLOB, _VAR_STRING, _STRING, _GEOMETRY = 252, 253, 254, 255
-_ONE_BYTE = frozenset({_FLOAT, _DOUBLE, _BLOB, _GEOMETRY, 245, 242, 17, 18, 19, 140})
-_TWO_BYTES = frozenset({_VARCHAR, _BIT, _NEWDECIMAL, _STRING, _ENUM, _SET, _VAR_STRING, 141})
-_NUMERIC = frozenset({_TINY, _SHORT, _INT24, _LONG, _LONGLONG, _NEWDECIMAL, _FLOAT, _DOUBLE, _YEAR})
-_CHARACTER = frozenset({_STRING, _VAR_STRING, _VARCHAR, _BLOB})
+TINY, SHORT, LONG, FLOAT, DOUBLE, TIMESTAMP, LONGLONG, INT24 = 1, 2, 3, 4, 5, 7, 8, 9
+DATE, TIME, DATETIME, YEAR, NEWDATE, VARCHAR, BIT = 10, 11, 12, 13, 14, 15, 16
+TIMESTAMP2, DATETIME2, TIME2, JSON, NEWDECIMAL, ENUM, SET = 17, 18, 19, 245, 246, 247, 248
+BLOB, VAR_STRING, STRING, GEOMETRY = 252, 253, 254, 255
+"""Types of columns."""
+_VECTOR, _BLOB_COMPRESSED, _VARCHAR_COMPRESSED = 242, 140, 141
+_ONE_BYTE = frozenset({FLOAT, DOUBLE, BLOB, GEOMETRY, JSON, TIMESTAMP2, DATETIME2, TIME2, _VECTOR, _BLOB_COMPRESSED})
+_TWO_BYTES = frozenset({VARCHAR, BIT, NEWDECIMAL, STRING, ENUM, SET, VAR_STRING, _VARCHAR_COMPRESSED})
+_NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR})
+_CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, BLOB})
 
 
 class Described(NamedTuple):
@@ -121,12 +125,12 @@ def mapped(body: bytes, *, mariadb: bool) -> Mapped:
         size, at = length(body, at + 1)
         said[kind], at = body[at : at + size], at + size
     for place, meta in enumerate(metas):
-        if types[place] == _STRING and meta[0] in (_ENUM, _SET):
+        if types[place] == STRING and meta[0] in (ENUM, SET):
             types[place] = meta[0]
     # MariaDB gives its geometries a character set as well.
-    character = _CHARACTER | {_GEOMETRY} if mariadb else _CHARACTER
+    character = _CHARACTER | {GEOMETRY} if mariadb else _CHARACTER
     collations = _collations(types, character, said.get(2), said.get(3))
-    collations |= _collations(types, frozenset({_ENUM, _SET}), said.get(10), said.get(11))
+    collations |= _collations(types, frozenset({ENUM, SET}), said.get(10), said.get(11))
     sets, enums = _members(said.get(5, b"")), _members(said.get(6, b""))
     geometries = iter(list(_numbers(said.get(7, b""))))
     names = [name.decode(errors="replace") for name in _texts(said.get(4, b""))]
@@ -134,8 +138,8 @@ def mapped(body: bytes, *, mariadb: bool) -> Mapped:
     columns = []
     for place, (type_, meta) in enumerate(zip(types, metas, strict=True)):
         unsigned = next(signs, False) if type_ in _NUMERIC else False
-        members = next(sets, ()) if type_ == _SET else next(enums, ()) if type_ == _ENUM else ()
-        geometry = next(geometries, -1) if type_ == _GEOMETRY else -1
+        members = next(sets, ()) if type_ == SET else next(enums, ()) if type_ == ENUM else ()
+        geometry = next(geometries, -1) if type_ == GEOMETRY else -1
         name = names[place] if place < len(names) else ""
         columns.append(Described(name, type_, meta, unsigned, collations.get(place, 0), members, geometry))
     places = list(_numbers(said.get(8, b""))) or list(_numbers(said.get(9, b"")))[::2]
@@ -197,8 +201,8 @@ def _metas(types: list[int], block: bytes) -> Iterator[bytes]:
         meta, at = block[at : at + size], at + size
         if len(meta) < size:
             raise ValueError(CUT_OFF)
-        if type_ == _STRING and meta[0] & 0x30 != 0x30:  # noqa: PLR2004  # lengths from 256 on borrow two of its bits
-            yield bytes((_STRING, meta[1], (meta[0] & 0x30 ^ 0x30) >> 4))
+        if type_ == STRING and meta[0] & 0x30 != 0x30:  # noqa: PLR2004  # lengths from 256 on borrow two of its bits
+            yield bytes((STRING, meta[1], (meta[0] & 0x30 ^ 0x30) >> 4))
         else:
             yield meta
 

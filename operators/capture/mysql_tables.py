@@ -8,7 +8,8 @@ from typing import Any
 from events.binlog import BinlogCatalog, BinlogTable
 from operators.capture.envelope import NULL, UNAVAILABLE, members, object_template
 from operators.capture.mysql_binlog import CUT_OFF, Mapped, Rows
-from operators.capture.mysql_values import Convert, Read, converter_of, encoding_of, reader_of
+from operators.capture.mysql_json import Convert, converter_of
+from operators.capture.mysql_values import Read, encoding_of, reader_of
 
 Values = list[bytes]
 

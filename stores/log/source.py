@@ -19,6 +19,7 @@ from events.clock import Clock
 from events.errors import StoreError
 from events.log import LogRecord, Mark
 from stores.log.base import Log
+from stores.sections import FOR_FLOWS
 
 SLOTS = 16
 """Number of Bytewax partitions. Part of the recovery format: another number loses the places of all streams."""
@@ -132,6 +133,7 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         self._number = number
         self._state: State = dict(state)
         self._cursors: list[_Cursor] = []
+        self._absent: set[str] = set()
         self._turn = 0
         self._looked_at: int | None = None
         self._nap_millis = 0
@@ -169,10 +171,19 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         for stream in self._reading.streams:
             if not self._cursors:
                 self._reading.log.check(stream, self._known(stream))
-            for partition in self._reading.log.partitions(stream):
+            partitions = self._reading.log.partitions(stream)
+            if not partitions and self._reading.tail and slot_of(stream, 0) == self._number:
+                self._say_absent(stream)
+            for partition in partitions:
                 if slot_of(stream, partition) == self._number and f"{stream}/{partition}" not in known:
                     self._cursors.append(self._cursor(stream, partition))
         return len(self._cursors) > len(known)
+
+    def _say_absent(self, stream: str) -> None:
+        """Say once that a stream is waited for; those on which flows are told things come when there is one."""
+        if stream not in self._absent and not stream.startswith(FOR_FLOWS):
+            self._absent.add(stream)
+            _logger.info("there is no stream %r yet: it is waited for", stream)
 
     def _known(self, stream: str) -> list[int]:
         """Return the partitions of a stream that the state names."""

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
 from events.feedback import FeedbackEvent
 from events.persons import Member
@@ -43,7 +44,7 @@ def source_rows(database: psycopg.Connection[Any]) -> Rows:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         for table in TABLES:
             key = [row["name"] for row in cursor.execute(_KEY, {"table": table})]
-            rows = cursor.execute(f"SELECT * FROM {table}").fetchall()
+            rows = cursor.execute(SQL("SELECT * FROM {}").format(Identifier(table))).fetchall()
             found[table] = {json.dumps({name: row[name] for name in sorted(key)}): row for row in rows}
     return found
 
@@ -137,7 +138,6 @@ def _record(table: str, id_: int) -> str:
 def _carried(source: Rows) -> Iterator[tuple[str, FinalRow]]:
     for table, columns, since in (
         ("customers", {"email": "email", "phone": "phone"}, "created_at"),
-        # A code is the same in whatever case.
         ("users", {"email": "email", "loyalty": "loyalty"}, "created"),
     ):
         for row in source[table].values():

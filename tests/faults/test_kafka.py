@@ -334,3 +334,18 @@ def test_an_append_that_too_few_replicas_take_is_an_error_that_says_so(
     with pytest.raises(StoreError, match=r"replicas|answered") as failed:
         log.append(stream, batch(1))
     assert failed.value.hint
+
+
+def test_offsets_are_told_to_a_group_as_soon_as_a_broker_is_back(
+    cluster: MockCluster, stream: str, opened: Callable[..., KafkaLog]
+) -> None:
+    # librdkafka ends the process when an administrator's request to a group is given up while no broker is there.
+    committer = opened().client()
+    place = (stream, 0)
+    committer.commit(f"{stream}-readers", {place: 1})
+    stop(cluster)
+    returning = threading.Timer(3.0, start, (cluster,))
+    returning.start()
+    committer.commit(f"{stream}-readers", {place: 2})
+    returning.join()
+    assert committer.committed(f"{stream}-readers", [place]) == {place: 2}

@@ -4,17 +4,19 @@ PostgreSQL, a Kafka broker, capture and the flows, each in two processes, run as
 at seeded moments, while pgbench and a writer of our own change tables, and feedback is told. A freshly read age is
 never less than the truth.
 
-The broker is noida-db, which has what it acknowledges on the disk about a second later, and forgets what it has
-acknowledged since when it is killed: no fault of ours. So capture is halted and nobody else appends for a second and a
-half before that, and until it is back.
+The broker is noida-db, which has what it acknowledges on the disk a second or two later, and forgets what it has
+acknowledged since when it is killed: no fault of ours. So capture is halted, and nobody else appends, from before it
+has written everything down until it is back.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -24,11 +26,14 @@ from serving.freshness import Demand
 from serving.profiles import Profiles
 from serving.tables import LiveTables
 from stores.dead_letters import DeadLetters
+from stores.kpis.reader import KpiReader
 from stores.log.choose import open_log
 from tests.faults.live_oracles import source_rows, wrong_kpis, wrong_persons, wrong_tables
+from tests.faults.live_workers import Beat, Bench, Feedback, Witness, writing
 from tests.faults.live_world import World, running_world
-from tests.faults.live_writers import Beat, Bench, Feedback, Witness, Writer, writing
+from tests.faults.live_writer import Writer
 
+_logger = logging.getLogger(__name__)
 FAULTS = (
     "process capture",
     "broker",
@@ -65,6 +70,7 @@ def live(home: Path, *, client: str, seed: int, kills: int, seconds: float, rate
             world.pass_time(max(0.0, seconds - passed))
         assert world.kills == faults
         is_right(world, tables, feedback)
+        _logger.info("an age was told %d times, the median is %d ms", len(witness.ages), median(witness.ages))
         assert witness.overstated == []
         assert len(witness.ages) > 10 * seconds / 20, "an age was hardly ever known"
 
@@ -93,8 +99,6 @@ def none_of(wrong: Iterator[str], world: World) -> None:
 
 def wait_for_kpis(world: World, feedback: Feedback) -> None:
     """Wait until the feedback flow has taken in its stream to the end."""
-    from stores.kpis.reader import KpiReader
-
     settings = world.settings()
     log = open_log(settings)
     ends = {(str(part)): log.bounds("feedback", part)[1] for part in log.partitions("feedback")}

@@ -8,6 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from stores.rows.base import RowQuery
+from stores.rows.choose import open_row_reader
+from stores.settings import Settings
 from tests.integration.live import Home, Running, wait_until
 from tests.servers.mariadb import another
 
@@ -66,9 +69,9 @@ def source(db: Any) -> dict[int, Any]:
 
 
 def live(home: Home) -> dict[int, Any]:
-    answer = home.headrace("table", "orders", "--json", "--limit", "1000")
-    rows = [json.loads(line, parse_float=Decimal) for line in answer.stdout.splitlines()]
-    return {found["key"]["id"]: {**found["row"], "total": Decimal(found["row"]["total"])} for found in rows}
+    reader = open_row_reader(Settings(data_dir=home.path / ".headrace"))
+    images = [row.image for row in reader.select(RowQuery(table="orders", limit=1000)) if row.image]
+    return {image["id"]: {**image, "total": Decimal(str(image["total"]))} for image in images}
 
 
 def test_the_live_table_is_what_the_server_holds_though_it_was_killed(tmp_path: Path) -> None:

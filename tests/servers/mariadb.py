@@ -1,4 +1,4 @@
-"""A real MariaDB server for tests: begun at its first use, on loopback, gone with its folder when the test session ends."""
+"""A real MariaDB server for tests, on loopback: begun at its first use, gone with its folder when the session ends."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The binlog as the server sends it: read by a thread of its own into a buffer that has an end.
 
-Invariant: what is taken has come whole, in order, and with the checksum that the server gave it; behind an error nothing
-is taken. The library connects and asks for the binlog, by GTID or by file and place; it never asks a second time, as it
-would for a connection that broke, from a place of its own.
+Invariant: what is taken has come whole, in order, and with the checksum that the server gave it; behind an error
+nothing is taken. The library connects and asks for the binlog, by GTID or by file and place; it never asks a second
+time, as it would for a connection that broke, from a place of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connections to a captured MySQL or MariaDB, and what it refuses, told in one line with a remedy.
 
-No password leaves this module: an error names host and user at most, and no error of the driver goes on as a cause. What
-a server says when it is merely away for a while is told apart from what somebody has to mend.
+No password leaves this module: an error names host and user at most, and no error of the driver goes on as a cause.
+What a server says when it is merely away for a while is told apart from what somebody has to mend.
 """
 
 from __future__ import annotations
@@ -138,18 +138,6 @@ def refusal(settings: MysqlTapSettings, error: Exception) -> StoreError:
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     reason = " ".join(str(error.args[-1] if error.args else error).split())
     where = f"capture {settings.name!r}"
-    if number == _DENIED:
-        name = settings.password_variable
-        hint = f"put the right password into the variable {name}" if name else "name its variable by password_variable"
-        return StoreError(f"{where}: MySQL does not let {settings.user} in: {reason}", f"{hint}, or correct `user`")
-    if number == _HOST_DENIED:
-        hint = f"create the user for this host: CREATE USER '{settings.user}'@'%'"
-        return StoreError(f"{where}: MySQL does not let this machine in: {reason}", hint)
-    if number == _NO_RIGHT:
-        hint = f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{settings.user}'@'%'"
-        return StoreError(f"{where}: the user may not read the binlog: {reason}", hint)
-    if number in _NO_READ:
-        return StoreError(f"{where}: the user may not read a table: {reason}", _grant(settings))
     if number == _BINLOG:
         return _no_binlog(settings, reason)
     if number in _ALTERED:
@@ -157,10 +145,25 @@ def refusal(settings: MysqlTapSettings, error: Exception) -> StoreError:
     if number in _AWAY or isinstance(error, OSError):
         detail = f"{where}: MySQL at {settings.host}:{settings.port} cannot be reached: {reason}"
         return LostError(detail, "check host and port, and whether the server runs and listens there")
-    if isinstance(error, RuntimeError):
-        return StoreError(f"{where}: {reason}", "set tls = true, or pip install cryptography")
-    detail = f"{where}: MySQL refused: {reason}"
-    return StoreError(detail, f"`headrace capture check {settings.name}` says what is missing")
+    what, hint = _denied(settings, number, isinstance(error, RuntimeError))
+    return StoreError(f"{where}: {what}: {reason}", hint)
+
+
+def _denied(settings: MysqlTapSettings, number: int, unequipped: bool) -> tuple[str, str]:
+    """Return what the server does not let us do, and the remedy."""
+    user, name = f"'{settings.user}'@'%'", settings.password_variable
+    if unequipped:
+        return "MySQL wants the password in a way that cannot be had", "set tls = true, or pip install cryptography"
+    if number == _DENIED:
+        hint = f"put the right password into the variable {name}" if name else "name its variable by password_variable"
+        return f"MySQL does not let {settings.user} in", f"{hint}, or correct `user`"
+    if number == _HOST_DENIED:
+        return "MySQL does not let this machine in", f"create the user for this host: CREATE USER {user}"
+    if number == _NO_RIGHT:
+        return "the user may not read the binlog", f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}"
+    if number in _NO_READ:
+        return "the user may not read a table", _grant(settings)
+    return "MySQL refused", f"`headrace capture check {settings.name}` says what is missing"
 
 
 def _no_binlog(settings: MysqlTapSettings, reason: str) -> StoreError:

@@ -1,10 +1,11 @@
 """Tables read as they are at one moment, in batches: no table is ever in memory.
 
-Invariant: all that one reading returns is of one snapshot, and `point` is where the binlog stood then: every transaction
-before it is in the snapshot, none behind it is.
+Invariant: all that one reading returns is of one snapshot, and `point` is where the binlog stood then: every
+transaction before it is in the snapshot, none behind it is.
 
-MariaDB says where its binlog stands in a snapshot (`binlog_snapshot_position`), without a lock. MySQL does not: for the
-moment in which the snapshot is taken, nothing may be committed (FLUSH TABLES WITH READ LOCK), as its own mysqldump does.
+MariaDB says where its binlog stands in a snapshot (`binlog_snapshot_position`), without a lock. MySQL does not: for
+the moment in which the snapshot is taken, nothing may be committed (FLUSH TABLES WITH READ LOCK), as its own
+mysqldump does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tap of MySQL and MariaDB: first the tables as they are, then every change, in the order of the binlog.
 
-Invariant: what has been given and written down as the place is never asked for again, and what comes next is always read
-from the place: what the server no longer has is an error, never passed over.
+Invariant: what has been given and written down as the place is never asked for again, and what comes next is always
+read from the place: what the server no longer has is an error, never passed over.
 
 The order of things at the very first start: the tables are read in a snapshot of which it is known where the binlog
 stood, and then the binlog is read from there. If that reading breaks off, its snapshot is gone. What has not been read
@@ -162,7 +162,7 @@ class MysqlTap(Tap):
         self._done = 0
         self._total = sum(table.rows for table in left)
         # What was read before may have lost rows since. What breaks off later is made good by the binlog.
-        again = place is not None and (place.phase == "anew" or place.phase == "stream")
+        again = place is not None and place.phase != "snapshot"
         gone = [self._decoder.truncate(table.name, point, self._clock()) for table in left if again]
         self._place = replace(known, phase="snapshot", end=known.end if known.end.file else point)
         self._first = Drawn(tuple(gone), written_place(self._place))

@@ -68,7 +68,7 @@ class GroupOffsets:
             return error.args[0]
         while not self._answers:
             if time.monotonic() >= deadline or self._complaints.refusal is not None:
-                return self._library.KafkaError(self._library.KafkaError._TIMED_OUT)  # noqa: SLF001  # its public name
+                return self._library.KafkaError(self._library.KafkaError._TIMED_OUT)
             self._consumer.poll(_LOOK_SECONDS)
         return self._answers[0]
 

@@ -66,6 +66,11 @@ class Ends:
         # Rounded up, as both moments were cut to whole milliseconds.
         return known.end, max(0, self._clock() - known.asked_at) + 1
 
+    def reached(self, name: Name, offset: int) -> bool:
+        """Whether a partition had nothing behind `offset` when it was looked at last; False if it was not yet."""
+        known = self._known.get(name)
+        return known is not None and offset >= known.end
+
     def forget(self, topic: str) -> None:
         """Take note that a topic has grown: what is known of it is from before."""
         if not self._used:

@@ -142,8 +142,10 @@ def beyond(stream: str, partition: int, offset: int, end: int) -> StoreError:
 
 def shrunk(stream: str, found: int, known: int) -> StoreError:
     """Return what to say when a topic has fewer partitions than were read before."""
-    detail = f"stream {stream!r} has {found} partitions, but {known} have been read: it was made anew with fewer"
-    hint = f"`headrace topics create {stream} --partitions {known}`; or begin anew: remove the flow's recovery folder"
+    detail = (
+        f"stream {stream!r} has {found} partitions, but at least {known} have been read: it was made anew with fewer"
+    )
+    hint = f"`headrace topics create {stream} --partitions {known}`, then set log.on_expired to 'oldest' for one start"
     return StoreError(detail, hint)
 
 

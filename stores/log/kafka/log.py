@@ -173,11 +173,13 @@ class KafkaLog(Log):
         topic = topic_of(self._settings.prefix, stream)
         if limit <= 0:
             return [], offset
+        # Who follows a stream that trickles is mostly at its end, and has others to read.
+        wait_seconds = 0.0 if self._ends.reached((topic, partition), offset) else _WAIT_SECONDS
         try:
             with self._fetching:
                 if self._fetcher is None:
                     self._fetcher = self.client().fetcher()
-                fetched = self._fetcher.fetch(topic, partition, offset, limit, _WAIT_SECONDS)
+                fetched = self._fetcher.fetch(topic, partition, offset, limit, wait_seconds)
         except ExpiredError:
             self._refuse(stream, partition, offset)
             return [], offset

@@ -14,7 +14,8 @@ from events.binlog import BinlogColumn, BinlogPoint, BinlogTable
 from events.errors import StoreError
 from operators.capture.mysql import MysqlDecoder
 from operators.capture.mysql_binlog import HEADER, Described
-from operators.capture.mysql_values import converter_of, decoder_of, reader_of, single
+from operators.capture.mysql_json import converter_of, decoder_of, single
+from operators.capture.mysql_values import reader_of
 from operators.changes.debezium import debezium
 from operators.changes.rules import StreamRules
 

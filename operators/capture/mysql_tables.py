@@ -120,7 +120,7 @@ class Streamed:
             raise ValueError(CUT_OFF)
 
     def _image(self, data: bytes, at: int, sent: int) -> tuple[Values, int]:
-        size = (sent.bit_count() if hasattr(sent, "bit_count") else bin(sent).count("1")) + 7 >> 3
+        size = sent.bit_count() + 7 >> 3
         nulls, at = int.from_bytes(data[at : at + size], "little"), at + size
         values: Values = []
         append = values.append

@@ -8,6 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from serving.commands.capture import app
 from stores.rows.base import RowQuery
 from stores.rows.choose import open_row_reader
 from stores.settings import Settings
@@ -74,7 +78,13 @@ def live(home: Home) -> dict[int, Any]:
     return {image["id"]: {**image, "total": Decimal(str(image["total"]))} for image in images}
 
 
-def test_the_live_table_is_what_the_server_holds_though_it_was_killed(tmp_path: Path) -> None:
+def command(*arguments: str) -> str:
+    return CliRunner().invoke(app, arguments).stdout
+
+
+def test_the_live_table_is_what_the_server_holds_though_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with another() as server:
         db = server.connect()
         with db.cursor() as cursor:
@@ -91,11 +101,11 @@ def test_the_live_table_is_what_the_server_holds_though_it_was_killed(tmp_path: 
             db = server.connect()
             write(db, 3, 100)
             wait_until(lambda: live(home) == source(db), "the rows after the server was killed")
-        with Running(home, "capture"), Running(home, "tables"):
-            write(db, 4, 20)
-            wait_until(lambda: live(home) == source(db), "the rows after capture was started again")
-        status = home.headrace("capture", "status", "--json")
-        (said,) = [json.loads(line) for line in status.stdout.splitlines()]
+        monkeypatch.chdir(tmp_path)
+        (said,) = [json.loads(line) for line in command("status", "--json").splitlines()]
         assert (said["kind"], said["phase"]) == ("mysql", "stream")
-        assert home.headrace("capture", "check").stdout == "shop: all is well\n"
+        assert command("check") == "shop: all is well\n"
+        assert "GRANT SELECT ON `shop`.`orders` TO 'root'@'%';" in command("setup", "--print")
+        command("reset", "shop", "--yes")
+        assert json.loads(command("status", "--json"))["phase"] == "anew"
         db.close()

@@ -2,7 +2,8 @@
 
     tap → log, for each of them
 
-Invariant: nothing between a source and the log is skipped; after a crash some records come a second time.
+Invariant: nothing between a source and the log is skipped; after a crash some records come a second time. What the log
+refuses becomes a dead letter. Of several sources one that fails is tried again while the others go on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from events.clock import system_clock
 from events.errors import SettingsError
 from stores.capture.places import Places
 from stores.capture.source import Batch, LogIntake, TapSource
+from stores.dead_letters import DeadLetters
 from stores.log.choose import open_log
 from stores.settings import Settings
 from stores.sink import StoreSink
@@ -37,14 +39,18 @@ def build(settings: Settings) -> Dataflow:
         raise SettingsError(detail, "add [[capture.postgres]], or one for another source, to headrace.toml")
     flow = Dataflow(FLOW)
     drawn: list[Any] = []
+    places = Places(settings.places_path)
+    alone = len(settings.capture.taps) == 1
     for tap in settings.capture.taps:
-        places = Places(settings.places_path)
         opened: Callable[[Any], Any] = functools.partial(open_tap, tap, settings)
-        source = TapSource(tap.name, opened, places, batch_size=settings.capture.batch_size, clock=system_clock)
+        source = TapSource(
+            tap.name, opened, places, batch_size=settings.capture.batch_size, clock=system_clock, alone=alone
+        )
         # The engine has the period for itself.
         drawn.append(op.input(f"tap_{tap.name.replace('.', '~')}", flow, source))
     arriving: Any = op.merge("arriving", *drawn)
-    intake = StoreSink[Batch](lambda: LogIntake(open_log(settings), Places(settings.places_path), system_clock))
+    bury = DeadLetters(settings.dead_letters_path, system_clock).write
+    intake = StoreSink[Batch](lambda: LogIntake(open_log(settings), places, system_clock, bury))
     op.output("log", op.key_on("log_key", arriving, _one_key), intake)
     return flow
 

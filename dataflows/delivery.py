@@ -3,9 +3,14 @@
     log → outbox → target, for each delivery
               └→ dead letters
 
-Each delivery reads its streams for itself: one that is held up holds up no other's records, and the order of each
-partition is kept. What has been taken stands in the outbox, so that the flow may start with or without its recovery
-state and go on where it was.
+Each delivery reads its streams for itself, and the order of each partition is kept. All of them are one flow, though,
+which waits for every request: a slow target slows down the others, and one that does not answer holds them up for a
+minute or two at a time. One that refuses, or takes nothing for longer than its deliverer waits, ends the flow for all
+of them until it is started again; nothing is lost by that. Deliveries that must not wait for each other run over the
+same log from data folders of their own.
+
+What has been taken stands in the outbox, so that the flow may start with or without its recovery state and go on where
+it was.
 """
 
 from __future__ import annotations

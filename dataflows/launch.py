@@ -23,6 +23,7 @@ def main() -> None:
     """Run the flow to its end."""
     descriptor, parent, *arguments = sys.argv[1:]
     sys.stderr = os.fdopen(int(descriptor), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    _leave_stopping_to_parent()
     _end_with_parent(int(parent))
     _keep_to_loopback()
     sys.argv = ["bytewax.run", *arguments]
@@ -58,6 +59,14 @@ def _keep_to_loopback() -> None:
         sys.stderr.write(
             "WARNING Bytewax's own endpoint stays off, as it listens to the whole network: see `--metrics-port`\n"
         )
+
+
+def _leave_stopping_to_parent() -> None:
+    """Ignore SIGINT: one process of a cluster that is interrupted alone hangs, and the others with it.
+
+    Who has started them ends them all at once, by SIGTERM, which none of them outlives.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _end_with_parent(parent: int) -> None:

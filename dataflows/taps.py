@@ -45,4 +45,11 @@ def open_tap(tap: AnyTap, settings: Settings, place: Any) -> Tap:
     from stores.capture.s3 import S3Tap
     from stores.capture.s3_looks import Reading
 
-    return S3Tap(tap, place, system_clock, Reading(read_notification, is_older, media_type_of))
+    reading = Reading(read_notification, is_older, media_type_of)
+    return S3Tap(tap, place, system_clock, reading, most_bytes=_most_bytes(settings))
+
+
+def _most_bytes(settings: Settings) -> int | None:
+    """Return how long a record may be for the log; None if it takes all that a tap gives."""
+    by_kafka = settings.log.backend == "kafka" and settings.mode == "live"
+    return settings.log.kafka.max_message_bytes if by_kafka else None

@@ -168,6 +168,8 @@ def _supervised(up: Health | None, now: int) -> list[str]:
 
 def _cluster(cluster: ClusterHealth, now: int) -> str:
     several = f"{cluster.flow} runs in {len(cluster.processes)} processes"
+    if cluster.state == "stuck":
+        return f"[red]{several}, but nothing was finished for {span(max(0, now - cluster.since))}: see logs/[/]"
     if not cluster.restarts and cluster.state == "running":
         return several
     again = f"all were started again {counted(cluster.restarts, 'time', 'times')}"

@@ -18,6 +18,8 @@ from serving.supervise.restarts import Restarts
 
 FALL_MILLIS = 2_000
 """Those that lose one of them notice it in a tenth of a second; later, they hang, and have nothing to say."""
+LEFT_MILLIS = 5_000
+"""All reach the end of what there is to do together. Who goes on for so long after the first one hangs without it."""
 EXPLAINED = "headrace: "
 """What stops a flow, and can be mended, is told in one line that begins so."""
 _GRAVE = ("WARNING ", "ERROR ", "CRITICAL ")
@@ -69,6 +71,7 @@ class Cluster:
         self._say = say
         self._ports: Ports | None = None
         self._fallen: int | None = None
+        self._left: tuple[int, int] | None = None
         self.code: int | None = None
         """How all has ended; None as long as it goes on."""
         self.error = ""
@@ -102,6 +105,8 @@ class Cluster:
             self._start()
         for number, member in enumerate(self._members):
             self._look_after(number, member)
+        if self._left is not None and not self._is_gone and self._ticks() - self._left[1] >= LEFT_MILLIS:
+            self._fall(f"process {self._left[0]} ended while others went on")
         if self._fallen is not None and (self._explanation or self._ticks() - self._fallen >= FALL_MILLIS):
             self.kill()
         if self._is_gone and self._restarts.due is None:
@@ -137,7 +142,7 @@ class Cluster:
 
     def _start(self) -> None:
         self._release()
-        self._fallen = None
+        self._fallen = self._left = None
         self._restarts.started(self._ticks())
         self.since = self._clock()
         try:
@@ -158,8 +163,10 @@ class Cluster:
         self._hear(number, member, last)
         if code:
             self._fall(f"process {number} {_how(code)}")
-        else:
-            member.explained = ""
+            return
+        member.explained = ""
+        if self._left is None:
+            self._left = number, self._ticks()
 
     def _fall(self, how: str) -> None:
         # The others end because of the first one: they have nothing to add, unless one of them explains it.

@@ -22,7 +22,9 @@ from typing_extensions import override
 
 from events.clock import Clock, system_clock
 from serving.cluster import health
+from serving.cluster.health import State
 from serving.cluster.ports import LOOPBACK
+from serving.cluster.pulse import STUCK_MILLIS, last_epoch
 from serving.overview import Watch
 from serving.overview.gauges import gauges
 from serving.supervise.process import descendants
@@ -35,10 +37,15 @@ _OWN_SECONDS = 10.0
 
 
 @contextmanager
-def serving_metrics(flow: str, settings: Settings, port: int) -> Iterator[None]:
-    """Serve the metrics of a flow while the block lasts; a port that is taken is told, and stops nothing."""
+def serving_metrics(
+    flow: str, settings: Settings, port: int, *, recovery: Path | None = None, clock: Clock = system_clock
+) -> Iterator[None]:
+    """Serve the metrics of a flow while the block lasts; a port that is taken is told, and stops nothing.
+
+    :arg recovery: Where the flow keeps its state; None if it does not, and then nobody notices that it hangs.
+    """
     try:
-        server = Endpoint(flow, settings, port, system_clock)
+        server = Endpoint(flow, settings, port, clock, recovery)
     except OSError as error:
         told = f"WARNING no metrics are served: port {port} of {LOOPBACK} cannot be used: {error.strerror}"
         typer.echo(f"{told} (choose another by --metrics-port)", file=sys.stderr)
@@ -63,10 +70,13 @@ class Endpoint(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, flow: str, settings: Settings, port: int, clock: Clock) -> None:
+    def __init__(self, flow: str, settings: Settings, port: int, clock: Clock, recovery: Path | None) -> None:
         super().__init__((LOOPBACK, port), _Handler)
         self.flow = flow
         self.settings = settings
+        self._recovery = recovery
+        self._clock = clock
+        self._began = clock()
         self._watch = Watch(settings, clock, flows=(flow,))
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(flow, settings.data_dir, self._watch))
@@ -75,14 +85,24 @@ class Endpoint(ThreadingHTTPServer):
         """Return all of them as Prometheus reads them."""
         return generate_latest(self._registry)
 
-    def is_well(self) -> bool:
-        """Tell whether the flow's processes run at this moment."""
+    def state(self) -> State:
+        """Tell how the flow's processes are at this moment."""
         found = health.read(self.flow, self.settings.data_dir)
-        return found is None or found.state == "running"
+        if found is not None:
+            return found.state
+        last = last_epoch(self._recovery, self._began)
+        return "stuck" if last is not None and self._clock() - last >= STUCK_MILLIS else "running"
 
     def close(self) -> None:
         """Let go of the stores."""
         self._watch.close()
+
+
+_SAID: dict[State, bytes] = {
+    "running": b"running\n",
+    "stuck": b"stuck: nothing was finished for %d s\n" % (STUCK_MILLIS // 1000),
+    "waiting": b"waiting to be started again\n",
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/metrics":
             self._send(200, CONTENT_TYPE, self.server.metrics())
         elif self.path == "/health":
-            well = self.server.is_well()
-            self._send(200 if well else 503, "text/plain", b"running\n" if well else b"waiting to be started again\n")
+            state = self.server.state()
+            self._send(200 if state == "running" else 503, "text/plain", _SAID[state])
         else:
             self.send_error(404)
 

@@ -14,14 +14,14 @@ import msgspec
 from events.clock import to_iso
 from serving.runs import runs
 
-State = Literal["running", "waiting"]
+State = Literal["running", "stuck", "waiting"]
 
 
 class ClusterHealth(msgspec.Struct, frozen=True):
     """One cluster.
 
     :arg pid: Of the process that looks after the others.
-    :arg state: `waiting` to be started again, or `running`.
+    :arg state: `running`, `waiting` to be started again, or `stuck`: all of them live, and nothing is finished.
     :arg since: When it came into its state (ms since epoch).
     :arg processes: Ids of the processes that run, by their number in the cluster; None where there is none.
     :arg restarts: How often all of them were started again.

@@ -89,10 +89,13 @@ def status(
 ) -> None:
     """Show how far each capture is."""
     settings = load()
-    known = _places(settings).read()
+    known, faults = _places(settings).read(), _places(settings).faults()
     names = dict.fromkeys([*(tap.name for tap in settings.capture.taps), *known])
     taps = {tap.name: tap for tap in settings.capture.taps}
     rows = [_state(name, taps.get(name), known.get(name)) for name in names]
+    for row in rows:
+        if fault := faults.get(row["name"]):
+            row["error"] = fault
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
@@ -131,7 +134,11 @@ def reset(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Have the next run read everything anew, as after a gap; what is not there any more goes."""
+    """Have the next run read everything anew, as after a gap. Rows that a database does not have any more go.
+
+    What was deleted unseen in a bucket or a table of DynamoDB stays: neither a bucket nor a stream tells what is
+    missing. A stream is read from what it still has.
+    """
     from stores.capture.postgres.admin import remove
     from stores.capture.postgres.admin import reset as reset_postgres
 
@@ -151,6 +158,8 @@ def reset(
     else:
         reset_postgres(tap, places, place, _say)
     typer.echo(f"-- {name}: the next run reads everything anew")
+    if not isinstance(tap, PostgresTapSettings | MysqlTapSettings):
+        typer.echo(f"-- {name}: what was deleted there and has not been seen stays; it is not told what is missing")
 
 
 def _faults(tap: PostgresTapSettings | MysqlTapSettings, place: Place | None) -> list[Finding]:

@@ -81,7 +81,12 @@ def replay(ids: Ids = None, everything: All = False, flow: Flow = "") -> None:
     chosen = _chosen(ids, everything, flow)
     log = open_log(load())
     for kept in chosen:
-        log.append(replay_stream(kept.letter.flow), [as_replay(kept.letter.record)])
+        name, record = kept.letter.flow, kept.letter.record
+        if name == "capture":
+            # It never came onto the log: it goes where it was to go.
+            log.append(record.stream, [record])
+        else:
+            log.append(replay_stream(name), [as_replay(record)])
     _store().mark_replayed(chosen)
     typer.echo(f"{len(chosen)} dead letters handed back")
 

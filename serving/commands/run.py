@@ -53,7 +53,7 @@ def run(
 
     Examples: headrace run knowledge --folder ./docs --folder ./policies; headrace run tables --processes 2
     """
-    from serving.cluster.prepare import metrics_port_of, recovery_arguments
+    from serving.cluster.prepare import metrics_port_of
 
     _known(flow)
     if folder and flow != "knowledge":
@@ -63,11 +63,16 @@ def run(
     _check_work(flow)
     settings = load()
     number = _processes(flow, processes, settings)
-    arguments = ["-w", str(workers)]
-    if recovery:
-        arguments += recovery_arguments(settings.data_dir / "recovery" / flow)
     port = metrics_port_of(flow, settings) if metrics_port is None else metrics_port
-    code = start(flow, variables, arguments, _following(flow, settings), processes=number, metrics_port=port)
+    code = start(
+        flow,
+        variables,
+        ["-w", str(workers)],
+        _following(flow, settings),
+        processes=number,
+        metrics_port=port,
+        recovery=settings.data_dir / "recovery" / flow if recovery else None,
+    )
     raise typer.Exit(code)
 
 
@@ -118,16 +123,18 @@ def start(
     *,
     processes: int = 1,
     metrics_port: int = 0,
+    recovery: Path | None = None,
 ) -> int:
     """Run a flow until it ends, in processes of its own; return the exit code. Ctrl-C ends it without noise.
 
     :arg arguments: Those of `bytewax.run`.
     :arg said: Told before it starts, once nothing speaks against that.
     :arg metrics_port: Port of this machine alone at which its metrics are served meanwhile; 0: nowhere.
+    :arg recovery: Folder of its state, made if it is not there; None: it keeps none.
     """
     from serving.cluster import health
     from serving.cluster.alone import run_alone
-    from serving.cluster.prepare import check_store, only_run
+    from serving.cluster.prepare import check_store, only_run, recovery_arguments
     from serving.cluster.together import run_together
 
     settings = load()  # a wrong setting is refused here, before a process is started
@@ -136,10 +143,13 @@ def start(
     arguments = [f"dataflows.{_known(flow)}", "-s", "1", *arguments]
     with only_run(flow, settings.data_dir) as lock, ExitStack() as stack:
         health.remove(flow, settings.data_dir)  # of one that was killed
+        if recovery is not None:
+            # Under the lock: of two that start at once, one makes the folder.
+            arguments += recovery_arguments(recovery)
         if metrics_port:
             from serving.cluster.endpoint import serving_metrics
 
-            stack.enter_context(serving_metrics(flow, settings, metrics_port))
+            stack.enter_context(serving_metrics(flow, settings, metrics_port, recovery=recovery))
         if said:
             typer.echo(said, err=True)
         if processes == 1:
@@ -152,6 +162,7 @@ def start(
             data=settings.data_dir,
             processes=processes,
             log_megabytes=settings.cluster.log_megabytes,
+            recovery=recovery,
         )
 
 

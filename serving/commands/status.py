@@ -56,13 +56,14 @@ def status(
 
     configured = load()
     seen, up = Watch(configured, system_clock, allowance=_ALLOWANCE, kpi_seconds=10.0).look(), _up(configured)
-    problems = _problems(seen, up)
+    clusters = _clusters(configured)
+    problems = _problems(seen, up, clusters)
     if as_json:
-        typer.echo(json.dumps(_as_json(seen, up, _clusters(configured))))
+        typer.echo(json.dumps(_as_json(seen, up, clusters)))
     else:
         from serving.show_status import shown
 
-        Console().print(shown(seen, up, str(configured.data_dir.resolve()), clusters=_clusters(configured)))
+        Console().print(shown(seen, up, str(configured.data_dir.resolve()), clusters=clusters))
     if check:
         for problem in problems:
             typer.echo(f"headrace: {problem}", err=True)
@@ -106,9 +107,14 @@ def _clusters(configured: Settings) -> list[ClusterHealth]:
     return [cluster for cluster in found if cluster is not None]
 
 
-def _problems(seen: Overview, up: Health | None) -> list[str]:
+def _problems(seen: Overview, up: Health | None, clusters: list[ClusterHealth]) -> list[str]:
     gone = [] if up is None else [name for name, process in up.processes.items() if process.state == "given up"]
-    return [*seen.problems(), *(f"{name} was given up by `headrace up`" for name in gone)]
+    stuck = [cluster.flow for cluster in clusters if cluster.state == "stuck"]
+    return [
+        *seen.problems(),
+        *(f"{name} was given up by `headrace up`" for name in gone),
+        *(f"the processes of {flow} run, but finish nothing" for flow in stuck),
+    ]
 
 
 def _as_json(seen: Overview, up: Health | None, clusters: list[ClusterHealth]) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _as_json(seen: Overview, up: Health | None, clusters: list[ClusterHealth]) -
     told = {
         "up": None if up is None else up.as_json(),
         "clusters": {cluster.flow: cluster.as_json() for cluster in clusters},
-        "problems": _problems(seen, up),
+        "problems": _problems(seen, up, clusters),
         "applied": applied,
     }
     return {**found.pop("stores"), **found, **told}

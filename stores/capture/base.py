@@ -16,10 +16,13 @@ class Drawn(msgspec.Struct, frozen=True):
     :arg records: Records for the log, each with the stream that it goes to, in the order in which they are to be
         appended. `partition` and `offset` of them say nothing.
     :arg place: Where to go on from once all of them, and all before, are on the log: plain data that JSON can hold.
-    :arg event_time: Newest moment that the tap knows of its source (ms since epoch); None if it has said none.
+    :arg event_time: Newest moment that the tap knows of its source (ms since epoch); None if it has said none. It is
+        shown, and says nothing of what was not given: see `true_at`.
     :arg caught_up: Whether the source had nothing more, when it was looked at.
     :arg done: Rows or objects read of the first scan, for progress bars; 0 outside one.
     :arg total: How many there are about; 0 outside one, or if that is not known.
+    :arg true_at: As of which moment all that the source had has been given, with these (ms since epoch): of several
+        parts of it, the one that is furthest behind counts. None if that is not known, save by `caught_up`.
     """
 
     records: tuple[LogRecord, ...]
@@ -28,6 +31,7 @@ class Drawn(msgspec.Struct, frozen=True):
     caught_up: bool = False
     done: int = 0
     total: int = 0
+    true_at: int | None = None
 
 
 class Tap(ABC):
@@ -43,7 +47,8 @@ class Tap(ABC):
         """Return what there is, about `limit` records at most; None if there is nothing new, not even a place.
 
         While a source has nothing more, and that is known, it says so every second: no records, the same place, and
-        `caught_up`. What is served from it is as fresh as the last such word; None says nothing of that.
+        `caught_up`, or as of when it has given everything. What is served from it is as fresh as the last such word;
+        None says nothing of that.
 
         Waits some hundredths of a second at most. A connection that breaks is made again, with growing pauses between
         the tries in which there is None; what is wrong for good is an error.

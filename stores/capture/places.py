@@ -30,6 +30,8 @@ class Place(msgspec.Struct, frozen=True):
     :arg records: How many records have been appended before it, over all runs.
     :arg history: Of this place and earlier ones, oldest first: when it was written, and as of which moment all that the
         source had was on the log then (ms since epoch). The older, the fewer.
+    :arg whole_at: As of which moment all that the source had is before this place (ms since epoch); never after `at`.
+        None if nothing is known of that.
     """
 
     place: Any
@@ -38,6 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     at: int
     records: int
     history: tuple[tuple[int, int], ...] = ()
+    whole_at: int | None = None
 
     def true_at(self, moment: int) -> int | None:
         """Return as of when the log had all of the source at `moment`; None if that is not known."""
@@ -47,9 +50,9 @@ class Place(msgspec.Struct, frozen=True):
 def with_history(place: Place, before: Place | None, now: int) -> Place:
     """Return a place that is written `now`, with what is known of those before it."""
     known = [] if before is None else list(before.history)
-    true_at = place.at if place.caught_up else place.event_time
-    if true_at is not None:
-        known.append((now, true_at))
+    if place.whole_at is not None:
+        # A clock at the source that is ahead does not make anything fresher.
+        known.append((now, min(place.whole_at, place.at)))
     if len(known) > _HISTORY:
         # Of the older half every other one: what is not there makes the rest claim less.
         half = _HISTORY // 2
@@ -94,6 +97,33 @@ class Places:
         except sqlite3.Error as error:
             raise self._broken(error) from error
 
+    def note_fault(self, tap: str, said: str) -> None:
+        """Note why a tap stands still, for those who look; empty: it does not.
+
+        :raises StoreError: When the file cannot be written.
+        """
+        try:
+            with closing(self._connect()) as connection, connection:
+                if said:
+                    connection.execute("INSERT OR REPLACE INTO faults VALUES (?, ?)", (tap, said))
+                else:
+                    connection.execute("DELETE FROM faults WHERE tap = ?", (tap,))
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+
+    def faults(self) -> dict[str, str]:
+        """Return why taps stand still, of those that do.
+
+        :raises StoreError: When the file cannot be read.
+        """
+        if not self._path.exists():
+            return {}
+        try:
+            with closing(self._connect()) as connection:
+                return dict(connection.execute("SELECT tap, said FROM faults").fetchall())
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+
     def remove(self, tap: str) -> None:
         """Forget the place of a tap: it is then read from its beginning.
 
@@ -111,6 +141,7 @@ class Places:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("CREATE TABLE IF NOT EXISTS places (tap TEXT PRIMARY KEY, place BLOB NOT NULL)")
+        connection.execute("CREATE TABLE IF NOT EXISTS faults (tap TEXT PRIMARY KEY, said TEXT NOT NULL)")
         return connection
 
     def _broken(self, error: Exception) -> StoreError:

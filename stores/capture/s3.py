@@ -19,14 +19,16 @@ from events.errors import StoreError
 from events.log import LogRecord
 from stores.aws import open_client
 from stores.capture.base import Drawn, Tap
-from stores.capture.s3_looks import MOST_BYTES, Look, Looks, Place, Reading
+from stores.capture.s3_looks import MOST_BYTES, Look, Looks, Reading
 from stores.capture.s3_objects import Objects, PassingError
+from stores.capture.s3_place import read_place
 from stores.capture.s3_queue import Queue
 from stores.capture_settings import S3TapSettings
 
 MOST_OBJECT_BYTES = 40 * 2**20
 """Larger objects are not fetched, whatever the settings say: as an event they would be too long for the log."""
 
+_AROUND_BYTES = 16 * 2**10
 _DRAW_SECONDS = 0.02
 _CLOSE_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -40,15 +42,23 @@ class S3Tap(Tap):
     :arg place: Where it was left; None at the very first time: then what is in the bucket is read first, if the
         settings say so.
     :arg reading: What is known elsewhere of notifications and names.
+    :arg most_bytes: Longest event that the log takes; objects that would become longer ones are not fetched either.
     :arg wait_seconds: How long one request waits for a notification; closing takes about as long.
     :raises StoreError: When bucket or queue cannot be reached, or refuse.
     :raises MissingExtraError: When boto3 is not installed.
     """
 
     def __init__(
-        self, settings: S3TapSettings, place: Any, clock: Clock, reading: Reading, *, wait_seconds: int = 1
+        self,
+        settings: S3TapSettings,
+        place: Any,
+        clock: Clock,
+        reading: Reading,
+        *,
+        most_bytes: int | None = None,
+        wait_seconds: int = 1,
     ) -> None:
-        begin = Place(scan="" if settings.scan else None) if place is None else msgspec.convert(place, Place)
+        begin = read_place(place, settings)
         storage = settings.s3_endpoint or settings.endpoint
         # The queue is asked by the thread, and at the end by whoever closes.
         self._clients = [
@@ -56,14 +66,14 @@ class S3Tap(Tap):
             open_client("sqs", region=settings.region, endpoint=settings.endpoint),
         ]
         try:
-            limit = min(settings.max_object_bytes, MOST_OBJECT_BYTES)
-            objects = Objects(self._clients[0], settings.bucket, storage, limit)
+            objects = Objects(self._clients[0], settings.bucket, storage, _limit(settings, most_bytes))
             self._queue = Queue(self._clients[1], settings.queue, settings.endpoint)
             self._looks = Looks(settings, self._queue, objects, begin, reading=reading, clock=clock)
             self._looks.check()
         except BaseException:
             self._close_clients()
             raise
+        self._settings = settings
         self._name = settings.name
         self._wait_seconds = wait_seconds
         self._changed = threading.Condition()
@@ -94,12 +104,19 @@ class S3Tap(Tap):
         last = taken[-1]
         records: tuple[LogRecord, ...] = tuple(record for look in taken for record in look.records)
         scanned = 0 if last.place.scan is None else last.place.scanned
-        return Drawn(records, msgspec.to_builtins(last.place), last.event_time, last.caught_up, done=scanned)
+        return Drawn(
+            records,
+            msgspec.to_builtins(last.place),
+            last.event_time,
+            last.caught_up,
+            done=scanned,
+            true_at=last.place.empty,
+        )
 
     @override
     def confirm(self, place: Any) -> None:
         with self._changed:
-            self._safe = max(self._safe, msgspec.convert(place, Place).looks)
+            self._safe = max(self._safe, read_place(place, self._settings).looks)
 
     @override
     def close(self) -> None:
@@ -168,3 +185,9 @@ class S3Tap(Tap):
     def _close_clients(self) -> None:
         for client in self._clients:
             client.close()
+
+
+def _limit(settings: S3TapSettings, most_bytes: int | None) -> int:
+    """Return how large an object may be, so that its event still fits: in base64, and with what is said beside it."""
+    limit = min(settings.max_object_bytes, MOST_OBJECT_BYTES)
+    return limit if most_bytes is None else max(1, min(limit, (most_bytes - _AROUND_BYTES) * 3 // 4))

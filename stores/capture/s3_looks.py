@@ -16,12 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from events.clock import Clock
-from events.errors import RejectedError
+from events.errors import RejectedError, StoreError
 from events.log import LogRecord
 from events.objects import ObjectEvent
 from stores.capture.s3_documents import Documents
 from stores.capture.s3_objects import Found, Objects, PassingError, State, Unfit
-from stores.capture.s3_queue import Message, Queue
+from stores.capture.s3_place import Place
+from stores.capture.s3_queue import VISIBILITY_SECONDS, Message, Queue
 from stores.capture_settings import S3TapSettings
 
 MOST_BYTES = 32 * 2**20
@@ -30,7 +31,7 @@ MOST_BYTES = 32 * 2**20
 _SCANNED_AT_ONCE = 20
 _REMEMBERED = 100_000
 _MOST_TOLD = 100
-_IDLE_MILLIS = 5000
+_IDLE_MILLIS = 500
 _GENERIC = ("", "binary/octet-stream", "application/octet-stream", "application/x-www-form-urlencoded")
 _logger = logging.getLogger(__name__)
 
@@ -46,21 +47,6 @@ class Reading(NamedTuple):
     events: Callable[[str], Sequence[ObjectEvent]]
     is_older: Callable[[str, str], bool]
     media_type_of: Callable[[str], str | None]
-
-
-class Place(msgspec.Struct):
-    """Where the tap is: plain data in JSON.
-
-    :arg looks: How many looks have been given.
-    :arg position: The highest position that has been given.
-    :arg scan: The key behind which the first scan goes on; None if there is none to do.
-    :arg scanned: How many objects the scan has seen.
-    """
-
-    looks: int = 0
-    position: int = 0
-    scan: str | None = None
-    scanned: int = 0
 
 
 class Look(NamedTuple):
@@ -118,6 +104,9 @@ class Looks:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._event_time: int | None = None
         self._position = place.position
+        self._looked = place.looked
+        # What was received by who came before may be hidden for so long.
+        self._hidden_until = 0 if place.looked is None else clock() + VISIBILITY_SECONDS * 1000
         self._idle_at: int | None = None
         self._told: set[str] = set()
 
@@ -128,7 +117,8 @@ class Looks:
         """
         try:
             self._objects.check(self._settings.object_prefix)
-            self._inbox.extend(self._queue.receive(0))
+            self._close_gap()
+            self._receive(0)
         except PassingError as error:
             raise error.error from error
 
@@ -136,11 +126,13 @@ class Looks:
         """Return what there is; waits so long for a notification. None if there is nothing.
 
         :raises PassingError: When the bucket or the queue cannot be reached for now. Nothing is lost by it.
-        :raises StoreError: When they refuse.
+        :raises StoreError: When they refuse, or the queue has let go of what was not read.
         """
+        began = self._clock()
+        self._close_gap()
         draft = _Draft(self._place)
         if not self._inbox:
-            self._inbox.extend(self._queue.receive(seconds if draft.scan is None else 0))
+            self._receive(seconds if draft.scan is None else 0)
         try:
             self._take_messages(draft)
             self._take_scanned(draft)
@@ -148,19 +140,51 @@ class Looks:
             if not draft.messages and draft.scan == self._place.scan:
                 raise
         if not draft.messages and draft.scan == self._place.scan:
-            return self._idle()
+            return self._idle(began)
         self._idle_at = None
-        self._place = Place(self._place.looks + 1, self._position, draft.scan, draft.scanned)
+        self._place = msgspec.structs.replace(
+            self._place,
+            looks=self._place.looks + 1,
+            position=self._position,
+            scan=draft.scan,
+            scanned=draft.scanned,
+            looked=self._looked,
+        )
         return Look(
             tuple(draft.records), tuple(draft.messages), self._place, self._event_time, caught_up=False, size=draft.size
         )
 
-    def _idle(self) -> Look | None:
-        """Say now and then that there was nothing more."""
-        now = self._clock()
-        if self._idle_at is not None and 0 <= now - self._idle_at < _IDLE_MILLIS:
+    def _receive(self, seconds: int) -> None:
+        began = self._clock()
+        self._inbox.extend(self._queue.receive(seconds))
+        self._looked = began
+
+    def _close_gap(self) -> None:
+        """List the bucket again if messages may have gone that nobody has read: the queue keeps them for days only.
+
+        :raises StoreError: When it is not to be listed.
+        """
+        if self._looked is None or self._clock() - self._looked <= self._queue.retention():
+            return
+        self._looked = None
+        detail = f"{self._settings.name}: the queue may have let go of notifications that nobody has read"
+        remedy = "remove from the index what the bucket does not have any more: deletes may be among them"
+        if not self._settings.scan:
+            raise StoreError(
+                detail,
+                f"`headrace capture reset {self._settings.name}` goes on without them, scan = true lists the bucket",
+            )
+        _logger.warning("%s; the bucket is listed again (%s)", detail, remedy)
+        self._page.clear()
+        self._place = msgspec.structs.replace(self._place, scan="", scanned=0)
+
+    def _idle(self, began: int) -> Look | None:
+        """Say every second that there was nothing more when it was looked."""
+        if self._idle_at is not None and 0 <= began - self._idle_at < _IDLE_MILLIS:
             return None
-        self._idle_at = now
+        self._idle_at = began
+        empty = self._place.empty if began < self._hidden_until else began
+        self._place = msgspec.structs.replace(self._place, looked=self._looked, empty=empty)
         return Look((), (), self._place, self._event_time, caught_up=True, size=0)
 
     def _take_messages(self, draft: _Draft) -> None:

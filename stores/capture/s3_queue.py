@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,12 @@ One that comes again too soon is known, and of a process that was killed all com
 
 MOST = 10
 """Messages that SQS gives and takes at once."""
+
+_logger = logging.getLogger(__name__)
+
+
+DEFAULT_RETENTION_SECONDS = 4 * 86_400
+"""How long SQS keeps a message, if it is not told otherwise."""
 
 
 class Message(NamedTuple):
@@ -37,6 +44,22 @@ class Queue:
         self._address = address
         self._endpoint = endpoint
         self._receipts: dict[str, str] = {}
+        self._retention: int | None = None
+
+    def retention(self) -> int:
+        """Return how long the queue keeps a message (ms); SQS's default if it may not be asked.
+
+        :raises PassingError: When it cannot be asked for now.
+        """
+        if self._retention is None:
+            seconds = DEFAULT_RETENTION_SECONDS
+            try:
+                answer = self._ask("get_queue_attributes", AttributeNames=["MessageRetentionPeriod"])
+                seconds = int(answer.get("Attributes", {}).get("MessageRetentionPeriod", seconds))
+            except StoreError as error:
+                _logger.info("%s: taken to keep messages for four days: %s", self._address, error.detail)
+            self._retention = seconds * 1000
+        return self._retention
 
     def receive(self, seconds: int) -> list[Message]:
         """Return messages that are not held already; waits so long for the first one.

@@ -72,6 +72,7 @@ class Cursor:
         """Note that it was asked in vain: the next pause is longer."""
         self.failures += 1
         self._pause = growing_pause(self.failures)
+        self._tip = False  # what came meanwhile is not known
         if self.failures % _PATIENCE == 0:
             # It may be the iterator that is refused.
             self.begin_anew()

@@ -36,7 +36,7 @@ THREADS = 8
 
 _MAX_HELD_BYTES = 64 * 2**20
 _CHILDLESS_MILLIS = 1000
-_REPORT_MILLIS = 5000
+_REPORT_MILLIS = 1000
 _COMPLAIN_AFTER = (3, 20, 100)
 _logger = logging.getLogger(__name__)
 
@@ -115,13 +115,15 @@ class ShardReader:
 
     def _drawn(self, records: list[LogRecord], now: int) -> Drawn | None:
         place = ShardPlace(self._identity, {name: one.place for name, one in self._cursors.items()}, self._seen)
-        caught_up = all(cursor.at_tip for cursor in self._cursors.values()) and not self._childless()
+        caught_up = (
+            self._seen is not None and all(cursor.at_tip for cursor in self._cursors.values()) and not self._childless()
+        )
         before, was_caught_up, given_at = self._given
         news = bool(records) or caught_up != was_caught_up or before is None or place.shards != before.shards
         if not news and (place == before or 0 <= now - given_at < _REPORT_MILLIS):
             return None
         self._given = (place, caught_up, now)
-        return Drawn(tuple(records), msgspec.to_builtins(place), self._event_time, caught_up)
+        return Drawn(tuple(records), msgspec.to_builtins(place), self._event_time, caught_up, true_at=self._seen)
 
     def _begin(self, listing: Listing, place: ShardPlace | None) -> None:
         if place is not None:
@@ -247,6 +249,8 @@ class ShardReader:
             yield cursors[(self._turn + number) % len(cursors)]
 
     def _note_seen(self) -> None:
+        if self._childless():
+            return  # what goes into the shards that are not known yet is not given
         moments = [cursor.known_to for cursor in self._cursors.values() if not cursor.ended]
         known = [moment for moment in moments if moment is not None]
         if known and len(known) == len(moments):
@@ -264,8 +268,8 @@ class ShardReader:
 
     def _remedy(self) -> str:
         return (
-            f"`headrace capture reset {self._manner.name}` begins anew; "
-            "on_expired = 'oldest' goes on from the oldest that there is, with a gap"
+            f"`headrace capture reset {self._manner.name}`, or on_expired = 'oldest', goes on from what is still "
+            "there; what is not has to be brought in again from where it comes from"
         )
 
     @staticmethod

@@ -134,6 +134,7 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         self._state: State = dict(state)
         self._cursors: list[_Cursor] = []
         self._absent: set[str] = set()
+        self._checked: set[str] = set()
         self._turn = 0
         self._looked_at: int | None = None
         self._nap_millis = 0
@@ -169,9 +170,10 @@ class LogSlot(StatefulSourcePartition[LogBatch, State]):
         self._looked_at = now
         known = {cursor.name for cursor in self._cursors}
         for stream in self._reading.streams:
-            if not self._cursors:
-                self._reading.log.check(stream, self._known(stream))
             partitions = self._reading.log.partitions(stream)
+            if partitions and stream not in self._checked:
+                self._reading.log.check(stream, self._known(stream))
+                self._checked.add(stream)
             if not partitions and self._reading.tail and slot_of(stream, 0) == self._number:
                 self._say_absent(stream)
             for partition in partitions:

@@ -26,11 +26,13 @@ from tests.integration.live import SECONDS, wait_until
 ROOT = Path(__file__).parents[2]
 STREAM = "operations"
 
-# The command line as it is, but for the pauses before restarts, which double: a test has no minutes to spare.
+# The command line as it is, but for the pauses before restarts, which double, and for how long nothing may be finished
+# until that is noticed: a test has no minutes to spare.
 HASTY = """
 import functools, sys
 from serving import cli
 from serving.cluster import together
+together.STUCK_MILLIS = 3_000
 together.run_together = functools.partial(together.run_together, first_pause=20)
 cli.main()
 """

@@ -74,6 +74,32 @@ def test_two_then_three_then_one_go_on_where_the_last_ones_were(tmp_path: Path) 
     assert len(list((place.data / "recovery" / "tables").glob("part-*.sqlite3"))) == 64
 
 
+def test_one_that_hangs_is_told_and_one_that_is_interrupted_goes_on(tmp_path: Path) -> None:
+    place = Place(tmp_path, SCALE, parts=4)
+    place.append_part()
+    number = port()
+    with place.running("--processes", "2", "--metrics-port", str(number)) as running:
+        running.wait_until(place.is_taken_in, "everything to be taken in")
+        running.wait_until(lambda: place.health()["state"] == "running", "it to run")
+        hanging = place.engines()[1]
+        hanging.suspend()
+        try:
+            running.wait_until(lambda: place.health()["state"] == "stuck", "that to be noticed")
+            assert ask("health", number)[0] == 503
+            assert "but have finished nothing" in running.said()
+            assert "the processes of tables run, but finish nothing" in headrace(place, "status", "--check").stderr
+        finally:
+            hanging.resume()
+        running.wait_until(lambda: place.health()["state"] == "running", "it to go on")
+        assert ask("health", number) == (200, "running\n")
+
+        hanging.send_signal(signal.SIGINT)
+        place.append_part()
+        running.wait_until(place.is_taken_in, "everything to be taken in")
+        assert place.health()["restarts"] == 0
+        assert running.stop() == 0
+
+
 def test_its_metrics_tell_lag_and_commits_and_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
     place = Place(tmp_path, SCALE, parts=4)
     place.append_part()

@@ -76,7 +76,7 @@ def test_a_long_history_keeps_what_is_new_and_never_claims_more() -> None:
     for second in range(500):
         now = second * 1000
         every.append((now, now - 150))
-        place = with_history(Place(second, None, True, now - 150, second), place, now)
+        place = with_history(Place(second, None, True, now, second, whole_at=now - 150), place, now)
     assert place is not None
     assert len(place.history) <= 64
     assert set(place.history) <= set(every)
@@ -86,9 +86,15 @@ def test_a_long_history_keeps_what_is_new_and_never_claims_more() -> None:
         assert claimed is None or claimed <= max(true for at, true in every if at <= moment)
 
 
-def test_a_capture_that_is_behind_counts_with_the_newest_moment_that_it_knows() -> None:
-    behind = with_history(Place(1, 500, False, 900, 3), None, 1000)
+def test_a_capture_that_is_behind_counts_with_what_it_has_given_whole_not_with_the_newest_that_it_has_seen() -> None:
+    behind = with_history(Place(1, 990, False, 1000, 3, whole_at=500), None, 1000)
     assert behind.true_at(2000) == 500
-    silent = with_history(Place(1, None, False, 900, 3), behind, 1100)
+    silent = with_history(Place(1, 1090, False, 1090, 3), behind, 1100)
     assert silent.true_at(2000) == 500
-    assert with_history(Place(1, None, False, 900, 3), None, 1000).true_at(2000) is None
+    assert with_history(Place(1, 990, False, 1000, 3), None, 1000).true_at(2000) is None
+
+
+def test_a_clock_at_the_source_that_is_ahead_makes_nothing_fresher() -> None:
+    ahead = with_history(Place(1, 9_000_000, False, 1000, 3, whole_at=9_000_000), None, 1010)
+    after = with_history(Place(1, 2000, True, 2000, 3, whole_at=2000), ahead, 2010)
+    assert (ahead.true_at(5000), after.true_at(5000)) == (1000, 2000)

@@ -99,6 +99,23 @@ class Story:
             self.tap = None
 
 
+def clear(session: psycopg.Connection[Any]) -> None:
+    """Drop all tables, publications and slots."""
+    session.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    for (publication,) in session.execute("SELECT pubname FROM pg_publication").fetchall():
+        session.execute(SQL("DROP PUBLICATION {}").format(Identifier(publication)))
+    wait_until_idle(session)
+    session.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+
+
+def wait_until_idle(db: psycopg.Connection[Any]) -> None:
+    """Wait until nobody streams from a slot."""
+    deadline = time.monotonic() + DEADLINE
+    while db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone() != (0,):
+        assert time.monotonic() < deadline, "a slot is still streamed"
+        db.execute("SELECT pg_sleep(0.02)")
+
+
 def source_rows(db: psycopg.Connection[Any], tables: Iterable[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the rows of tables whose key is `id`, as the database itself writes them."""
     found: dict[tuple[str, str], dict[str, Any]] = {}

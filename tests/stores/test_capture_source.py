@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,14 @@ from events.clock import system_clock
 from events.errors import StoreError
 from events.log import LogRecord
 from stores.capture.base import Drawn, Tap
+from stores.capture.kept import KeptTap
 from stores.capture.places import Place, Places
-from stores.capture.source import LogIntake, TapSource
+from stores.capture.source import Batch, LogIntake, TapSource
+from stores.dead_letters import DeadLetters
 from stores.log.files import FileLog
 from stores.sink import StoreSink
+
+EPOCH = timedelta(milliseconds=100)
 
 
 class Numbers(Tap):
@@ -63,10 +70,10 @@ def run(home: Path, opened: list[Numbers], make: Callable[[Any], Numbers]) -> No
     source = TapSource("numbers", open_tap, places, batch_size=7, clock=system_clock)
     drawn = op.input("tap", flow, source)
     log = FileLog(home / "log", partitions=1)
-    op.output(
-        "log", op.key_on("key", drawn, lambda batch: "log"), StoreSink(lambda: LogIntake(log, places, system_clock))
-    )
-    run_main(flow, epoch_interval=None)
+    bury = DeadLetters(home / "letters.sqlite3", system_clock).write
+    intake = StoreSink[Batch](lambda: LogIntake(log, places, system_clock, bury))
+    op.output("log", op.key_on("key", drawn, lambda batch: "log"), intake)
+    run_main(flow, epoch_interval=EPOCH)
 
 
 def on_log(home: Path, stream: str) -> list[int]:
@@ -125,3 +132,161 @@ def test_a_damaged_file_of_places_is_an_error_with_a_remedy(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="places of captures") as caught:
         Places(tmp_path / "capture.sqlite3").read()
     assert caught.value.hint
+
+
+def letter(number: int) -> LogRecord:
+    return LogRecord("letters", 0, 0, number, b"k", b"%d" % number)
+
+
+@pytest.fixture
+def intake(tmp_path: Path) -> LogIntake:
+    """Append to a log whose lines are short, with the time standing still."""
+    log = FileLog(tmp_path / "log", partitions=1, max_line_bytes=1000)
+    bury = DeadLetters(tmp_path / "letters.sqlite3", lambda: 1000).write
+    return LogIntake(log, Places(tmp_path / "capture.sqlite3"), lambda: 1000, bury)
+
+
+def test_what_the_log_refuses_becomes_a_dead_letter_and_all_else_goes_on_in_order(
+    tmp_path: Path, intake: LogIntake
+) -> None:
+    # Two of one key, and one without: each is kept for itself.
+    large = {3: b"k", 4: b"k", 9: None}
+    records = [letter(n) for n in range(12)]
+    for n, key in large.items():
+        records[n] = LogRecord("letters", 0, 0, n, key, b"%d" % n + b"x" * 2000)
+    intake.write([Batch("one", Drawn(tuple(records), 12), 900)])
+    kept = DeadLetters(tmp_path / "letters.sqlite3", system_clock).list("capture")
+    intake.close_epoch([])
+    found = FileLog(tmp_path / "log").read("letters", 0, 0, 100)[0]
+    assert [record.value for record in found] == [records[n].value for n in range(12) if n not in large]
+    assert {one.letter.record.value for one in kept} == {records[n].value for n in large}
+    assert {one.letter.record.stream for one in kept} == {"letters"}
+    assert Places(tmp_path / "capture.sqlite3").read()["one"].place == 12
+    # Once more, as after a crash: the same letters.
+    intake.write([Batch("one", Drawn(tuple(records), 12), 900)])
+    assert len(DeadLetters(tmp_path / "letters.sqlite3", system_clock).list("capture")) == 3
+
+
+@pytest.mark.parametrize(
+    ("drawn", "known"),
+    [
+        (Drawn((), 1, event_time=880), None),
+        (Drawn((), 1, event_time=880, caught_up=True), 900),
+        (Drawn((), 1, event_time=880, true_at=400), 400),
+        (Drawn((), 1, event_time=880, caught_up=True, true_at=400), 400),
+        (Drawn((), 1, event_time=5000, true_at=5000), 900),
+    ],
+)
+def test_the_log_is_as_true_as_the_tap_says_and_never_more_than_when_it_was_looked_at(
+    tmp_path: Path, intake: LogIntake, drawn: Drawn, known: int | None
+) -> None:
+    intake.write([Batch("one", drawn, 900)])
+    intake.close_epoch([])
+    assert Places(tmp_path / "capture.sqlite3").read()["one"].true_at(2000) == known
+
+
+def test_a_word_of_being_whole_outlives_what_comes_in_the_same_epoch_but_not_a_new_beginning(
+    tmp_path: Path, intake: LogIntake
+) -> None:
+    places = Places(tmp_path / "capture.sqlite3")
+    intake.write([Batch("one", Drawn((), 1, caught_up=True), 900), Batch("one", Drawn((letter(1),), 2), 950)])
+    intake.close_epoch([])
+    assert places.read()["one"].true_at(2000) == 900
+    # Nor is a source whose clock is ahead whole as of a later look.
+    intake.write([Batch("one", Drawn((), 3, true_at=5000), 960), Batch("one", Drawn((letter(1),), 4), 980)])
+    intake.close_epoch([])
+    assert places.read()["one"].true_at(2000) == 960
+    intake.write([Batch("one", Drawn((letter(1),), 1), 990, anew=True)])
+    intake.close_epoch([])
+    again = places.read()["one"]
+    assert (again.true_at(2000), again.records) == (None, 1)
+
+
+class Story:
+    """A tap among several, that is drawn from while time passes as it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.places = Places(home / "capture.sqlite3")
+        self.now = 0
+        self.begun_at: list[Any] = []
+        self.kept = KeptTap("numbers", self._open, self.places, lambda: self.now, alone=False)
+
+    def _open(self, place: Any) -> Numbers:
+        self.begun_at.append(place)
+        if len(self.begun_at) == 1:
+            detail = "wrong password"
+            raise StoreError(detail, "correct it")
+        return Numbers(place, 100, fails_at=7 if len(self.begun_at) == 2 else None)
+
+    def drawn_until(self, done: Callable[[], bool]) -> list[Drawn]:
+        found: list[Drawn] = []
+        deadline = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < deadline
+            one = self.kept.draw(7)
+            if one is not None:
+                found.append(one[0])
+                return found
+        return found
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    made = Story(tmp_path)
+    yield made
+    made.kept.close()
+
+
+def test_among_several_a_tap_that_fails_says_so_once_and_is_opened_again_at_its_place(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    story.drawn_until(lambda: bool(story.places.faults()))
+    assert story.places.faults() == {"numbers": "wrong password (correct it)"}
+    for _ in itertools.repeat(None, 50):
+        assert story.kept.draw(7) is None
+    assert len(story.begun_at) == 1  # not before its pause is over
+    story.now += 1000
+    [first] = story.drawn_until(lambda: False)
+    assert first.place == 7
+    story.drawn_until(lambda: story.places.faults() == {"numbers": "the source has gone (bring it back)"})
+    story.now += 2000
+    for _ in itertools.repeat(None, 50):
+        assert story.kept.draw(7) is None
+    assert story.begun_at == [None, None]  # not before what was drawn is behind the place
+    story.places.write({"numbers": Place(7, None, False, 0, 7)})
+    [second] = story.drawn_until(lambda: False)
+    assert (story.begun_at, second.place) == ([None, None, 7], 14)
+    story.now += 60_000
+    story.drawn_until(lambda: False)
+    assert story.places.faults() == {}
+    assert [caplog.text.count(said) for said in ("wrong password", "has gone", "goes on")] == [1, 1, 1]
+
+
+def test_one_that_fails_holds_up_no_other(tmp_path: Path) -> None:
+    places = Places(tmp_path / "capture.sqlite3")
+    log = FileLog(tmp_path / "log", partitions=1)
+    flow = Dataflow("capture")
+
+    def fails(place: Any) -> Tap:
+        detail = "wrong password"
+        raise StoreError(detail, "correct it")
+
+    class Ending(Numbers):
+        def draw(self, limit: int) -> Drawn | None:
+            if self.confirmed and self.confirmed[-1] == self.count and places.faults():
+                detail = "all is there"
+                raise KeyError(detail)
+            return Numbers.draw(self, limit) if self.at < self.count else None
+
+    drawn = [
+        op.input(name, flow, TapSource(name, opened, places, batch_size=7, clock=system_clock, alone=False))
+        for name, opened in (("bad", fails), ("numbers", functools.partial(Ending, count=50)))
+    ]
+    bury = DeadLetters(tmp_path / "letters.sqlite3", system_clock).write
+    intake = StoreSink[Batch](lambda: LogIntake(log, places, system_clock, bury))
+    op.output("log", op.key_on("key", op.merge("all", *drawn), lambda batch: "log"), intake)
+    # What is no error of a source ends the flow, and this test.
+    with pytest.raises(RuntimeError, match="error calling"):
+        run_main(flow, epoch_interval=EPOCH)
+    assert places.faults() == {"bad": "wrong password (correct it)"}
+    assert on_log(tmp_path, "numbers") == [n for n in range(50) if n % 3]

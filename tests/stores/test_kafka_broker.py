@@ -14,7 +14,7 @@ from events.erasure import ERASED
 from events.errors import RejectedError, StoreError
 from events.log import LogRecord
 from stores.log.base import Redaction
-from stores.log.kafka.ends import UNKNOWN_END
+from stores.log.kafka.ends import UNKNOWN_END, Ends
 from stores.log.kafka.log import KafkaLog
 from stores.log.kafka.ng import NgClient
 from stores.log.source import LogSource
@@ -216,7 +216,7 @@ def test_a_topic_made_anew_with_fewer_partitions_is_refused(log: KafkaLog, setti
     log.create("orders", 1)
     log.check("orders", [0])
     log.check("absent", [0, 1])
-    with pytest.raises(StoreError, match=r"has 1 partitions, but 3 .*anew.*create orders --partitions 3"):
+    with pytest.raises(StoreError, match=r"has 1 partitions, but at least 3 .*anew.*create orders --partitions 3"):
         log.check("orders", [0, 2])
 
 
@@ -331,3 +331,29 @@ def test_a_source_reads_all_partitions_to_their_ends_and_stops(log: KafkaLog, ba
                 break
 
     assert sorted(values, key=lambda value: int(value or b"")) == [r.value for r in given]
+
+
+def test_ends_are_looked_for_again_after_an_error_that_nobody_foresaw(
+    client: NgClient, settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = f"{settings.prefix}odd"
+    client.create(topic, 1, 1, {})
+    asked = 0
+
+    def ask() -> NgClient:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            odd = "the library is at odds with itself"
+            raise RuntimeError(odd)
+        return client
+
+    ends = Ends(ask, system_clock)
+    try:
+        assert ends.of((topic, 0)) == (UNKNOWN_END, 0)
+        await_that(lambda: ends.of((topic, 0))[0] == 0, "the end of the topic")
+    finally:
+        ends.close()
+    assert [record.getMessage() for record in caplog.records if "at odds" in record.getMessage()] == [
+        "cannot look where topics end, and tries again: RuntimeError('the library is at odds with itself')"
+    ]

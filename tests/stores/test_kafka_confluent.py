@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from events.clock import system_clock
-from events.errors import MissingExtraError, RejectedError
+from events.errors import MissingExtraError, RejectedError, StoreError
 from stores.log.kafka import confluent_fetch
 from stores.log.kafka.client import Fetcher, Outgoing
 from stores.log.kafka.confluent import ConfluentClient
+from stores.log.kafka.confluent_produce import Delivery
 from stores.log_settings import KafkaSettings
 from tests.servers import broker
 
@@ -97,6 +99,34 @@ def test_a_producer_finds_partitions_that_came_since(client: ConfluentClient, se
     other.close()
     client.produce(topic, numbered(2, range(4)))
     assert client.ends([(topic, 0), (topic, 2), (topic, 3)]) == {(topic, 0): 3, (topic, 2): 4}
+
+
+def test_a_partition_that_does_not_show_is_asked_for_at_a_measured_pace(
+    settings: KafkaSettings, client: ConfluentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import confluent_kafka
+
+    topic = f"{settings.prefix}short"
+    client.create(topic, 1, 1, {})
+    asked = 0
+
+    class Counting:
+        def __init__(self, options: dict[str, Any]) -> None:
+            self._producer = producer(options)
+
+        def __getattr__(self, name: str) -> Any:
+            nonlocal asked
+            asked += name == "list_topics"
+            return getattr(self._producer, name)
+
+    producer = confluent_kafka.Producer
+    monkeypatch.setattr(confluent_kafka, "Producer", Counting)
+    delivery = Delivery(settings.model_copy(update={"timeout_seconds": 1.0}))
+    with pytest.raises(StoreError):
+        delivery.deliver(topic, numbered(1, range(1)))
+    delivery.abandon()
+    delivery.close()
+    assert 2 <= asked <= 11
 
 
 def test_a_record_over_the_limit_is_refused_before_any_of_the_call_is_sent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,34 @@ def test_a_partition_that_is_gone_keeps_its_place_and_the_flow_still_resumes(tmp
     flow, out = flow_of(source(log, "orders"))
     run(flow, recovery_config=config)
     assert [(batch.records, batch.mark.offset) for batch in out if batch.mark.partition == "1"] == [((), end)]
+
+
+class Counted(FileLog):
+    """A log that knows of each stream how many partitions it has, and refuses one that had more."""
+
+    def check(self, stream: str, known: Sequence[int]) -> None:
+        if known and len(self.partitions(stream)) <= max(known):
+            detail = f"{stream} has shrunk"
+            raise StoreError(detail, "read it anew")
+
+
+@pytest.mark.parametrize("streams", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("late", [False, True])
+def test_every_stream_is_checked_once_it_is_there_whichever_are_read_already(
+    tmp_path: Path, streams: tuple[str, ...], late: bool
+) -> None:
+    log = Counted(tmp_path)
+    log.create("a", SLOTS)
+    if not late:
+        log.create("b", 2)
+    clock = Ticker()
+    slot = the_slot(source(log, *streams, tail=True, clock=clock), "b", 3, {"b/3": (10, None)})
+    if late:
+        slot.next_batch()
+        log.create("b", 2)
+        clock.now += 1000
+    with pytest.raises(StoreError, match="b has shrunk"):
+        slot.next_batch()
 
 
 def test_a_live_flow_gets_records_partitions_and_streams_as_they_come(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from events.errors import StoreError
 from operators.capture.postgres import PostgresDecoder
 from stores.capture.places import Place, Places
 from stores.capture.postgres import admin
-from stores.capture.postgres.tap import BUSY_MILLIS, RECHECK_MILLIS, PostgresTap
+from stores.capture.postgres.tap import BUSY_MILLIS, LOOK_MILLIS, PostgresTap
 from stores.capture_settings import PostgresTapSettings
 from tests.servers.postgres import PostgresServer, running
-from tests.stores.captured import Story, changes_of
+from tests.stores.captured import Story, changes_of, clear, wait_until_idle
 
 Database = psycopg.Connection[Any]
 
@@ -45,22 +45,6 @@ def story(server: PostgresServer, db: Database) -> Iterator[Story]:
     told = Story(PostgresTapSettings(name="shop", dsn=server.dsn(), tables=("public.t",), heartbeat_seconds=0.01))
     yield told
     told.end()
-
-
-def clear(session: Database) -> None:
-    session.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    for (publication,) in session.execute("SELECT pubname FROM pg_publication").fetchall():
-        session.execute(SQL("DROP PUBLICATION {}").format(Identifier(publication)))
-    wait_until_idle(session)
-    session.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-
-
-def wait_until_idle(db: Database) -> None:
-    for _ in range(200):
-        if db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone() == (0,):
-            return
-        db.execute("SELECT pg_sleep(0.02)")
-    pytest.fail("a slot is still streamed")
 
 
 def confirmed(db: Database, story: Story) -> int:
@@ -321,7 +305,7 @@ def test_a_table_that_was_dropped_and_made_again_is_read_anew_while_the_capture_
     db.execute(
         "BEGIN; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (2, 'c'); COMMIT"
     )
-    now[0] += RECHECK_MILLIS
+    now[0] += LOOK_MILLIS
     story.follow(db)
     assert story.live() == {("public.t", '{"id":2}'): {"id": 2, "v": "c"}}
 
@@ -398,9 +382,12 @@ def test_after_a_reset_all_is_read_anew_and_what_went_in_the_gap_is_gone(
     lose_the_slot(db, story)
     db.execute("DELETE FROM t WHERE id = 1; UPDATE t SET v = 'e' WHERE id = 2")
     places = Places(tmp_path / "places.sqlite3")
-    kept = Place(story.place, None, False, 0, len(story.records))
+    kept = Place(story.place, 5, True, 7, len(story.records), history=((6, 5),))
     admin.reset(story.settings, places, kept, print)
-    story.place = places.read()[story.settings.name].place
+    forgotten = places.read()[story.settings.name]
+    assert (forgotten.event_time, forgotten.true_at(8), forgotten.caught_up) == (None, None, False)
+    assert forgotten.records == len(story.records)
+    story.place = forgotten.place
     begin = len(story.records)
     story.run()
     story.follow(db)
@@ -423,8 +410,13 @@ def test_a_slot_that_somebody_streams_is_waited_for_and_then_refused_with_the_re
         assert second.draw(10) is None
         now[0] += BUSY_MILLIS + 1000
         with pytest.raises(StoreError, match="streams from the slot") as refused:
-            second.draw(10)
+            draw_often(second)
     assert re.search(r"pg_terminate_backend\(\d+\)", refused.value.hint)
+
+
+def draw_often(tap: PostgresTap) -> None:
+    for _ in range(500):
+        tap.draw(10)
 
 
 def test_an_ended_connection_is_made_again_and_nothing_is_lost_or_given_twice(

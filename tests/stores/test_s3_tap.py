@@ -322,6 +322,73 @@ def test_what_is_not_there_is_said_in_one_line_at_the_start(world: World, change
     assert "\n" not in str(caught.value)
 
 
+def test_nothing_is_said_to_be_whole_during_a_scan_and_then_what_was_when_the_queue_was_empty(world: World) -> None:
+    for number in range(45):
+        world.put(f"page-{number:03d}.md", b"# %d" % number)
+    said: list[tuple[bool, int | None]] = []
+
+    def hear(drawn: Drawn) -> bool:
+        said.append((drawn.caught_up, drawn.true_at))
+        return drawn.caught_up
+
+    begun = system_clock()
+    world.drawn(hear)
+    assert len(said) > 1
+    assert {true_at for caught_up, true_at in said if not caught_up} == {None}
+    caught_up, whole = said[-1]
+    assert caught_up
+    assert whole is not None
+    assert begun < whole <= system_clock()
+    assert world.place["empty"] == whole
+    # Who comes after a crash cannot know what is hidden of what was received before.
+    world.drawn(hear)
+    assert said[-1] == (True, whole)
+
+
+def test_after_more_time_than_the_queue_keeps_messages_the_bucket_is_listed_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put("a.md", b"# A")
+    world.drawn(lambda drawn: drawn.place["scan"] is None)
+    world.put("b.md", b"# B")  # of which no word is left
+    world.sqs.set_queue_attributes(QueueUrl=world.queue, Attributes={"MessageRetentionPeriod": "3600"})
+    looked = world.place["looked"]
+    world.place["looked"] = looked - 3_500_000
+    world.drawn(anything)
+    assert world.documents() == {"a.md": b"# A"}
+    world.place["looked"] = looked - 3_700_000
+    away = dict(world.place)
+    world.drawn(lambda drawn: bool(drawn.records))
+    assert world.documents() == {"a.md": b"# A", "b.md": b"# B"}
+    assert "the bucket is listed again" in caplog.text
+    world.place = away
+    with pytest.raises(StoreError, match="may have let go of notifications") as caught:
+        world.tap(scan=False)
+    assert "headrace capture reset docs" in caught.value.hint
+
+
+@pytest.mark.parametrize("place", [{"lsn": 7}, {"stream": "orders@1", "shards": {}}, ["x"]])
+def test_a_place_of_another_kind_of_source_is_an_error(world: World, place: Any) -> None:
+    world.place = place
+    with pytest.raises(StoreError, match="is not one of a bucket") as caught:
+        world.tap()
+    assert "headrace capture reset docs" in caught.value.hint
+
+
+def test_an_object_whose_event_would_be_too_long_for_the_log_is_withdrawn(world: World) -> None:
+    most = 100_000
+    world.put("fits.pdf", b"\xff" * 60_000)
+    world.put("big.pdf", b"\xff" * 75_000)
+    tap = S3Tap(world.settings(), None, system_clock, READING, wait_seconds=0, most_bytes=most)
+    try:
+        drawn = _draw(tap)
+    finally:
+        tap.close()
+    assert max(len(record.value or b"") + len(record.key or b"") for record in drawn.records) < most
+    world.records += drawn.records
+    assert set(world.documents()) == {"fits.pdf"}
+
+
 def test_a_queue_that_is_not_there_is_named(world: World) -> None:
     with pytest.raises(StoreError, match=r"the queue '.*-none' does not exist"):
         world.tap(queue=f"{world.queue}-none")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from events.errors import StoreError
 from events.log import LogRecord
 from stores.capture.shard_reader import Manner, ShardReader, read_place
-from stores.capture.shards import Lapsed, Later, Trimmed
+from stores.capture.shards import Lapsed, Later, Listing, Page, Shard, Trimmed
 from tests.stores.shards_model import KEYS, RETENTION, ShardsModel
 
 MANNER = Manner("the stream 'orders'", "orders", "oldest", "fail", 0, 0, 1000)
@@ -29,6 +29,7 @@ class Reading:
         self.given: list[LogRecord] = []
         self.places: list[tuple[Any, int]] = [(place, 0)]
         self.caught_up = False
+        self.true_at: int | None = None
         # Each look at the clock is a minute later, so that no pause is still on.
         self._clock = itertools.count(0, 60_000)
         self.reader = self._open(place)
@@ -44,6 +45,7 @@ class Reading:
         self.given += drawn.records
         self.places.append((drawn.place, len(self.given)))
         self.caught_up = drawn.caught_up
+        self.true_at = drawn.true_at
 
     def draw_until(self, done: Callable[[], bool], limit: int = 100) -> None:
         deadline = time.monotonic() + SECONDS
@@ -287,6 +289,68 @@ def test_another_stream_of_the_same_name_is_an_error(readings: list[Reading]) ->
     reading = Reading(stream, place, MANNER._replace(on_expired="oldest"))
     readings.append(reading)
     reading.draw_until(lambda: len(reading.given) == 3)
+
+
+class TwoShards(ShardsModel):
+    """Two shards, of which the lower one fails, or is behind, as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(page=1)
+        self.split(1)
+        self.fails = self.unseen = False
+
+    def look(self) -> Listing:
+        if self.unseen:
+            detail = "too many requests"
+            raise Later(detail)
+        return super().look()
+
+    def read(self, shard: Shard, iterator: str) -> Page:
+        if shard.id == "shard-1" and self.fails:
+            detail = "too many requests"
+            raise Later(detail)
+        return super().read(shard, iterator)
+
+
+def test_of_several_shards_the_one_that_is_furthest_behind_says_as_of_when_all_was_given(
+    readings: list[Reading],
+) -> None:
+    stream = TwoShards()
+    reading = Reading(stream)
+    readings.append(reading)
+    reading.draw_until(lambda: reading.caught_up and reading.true_at == stream.now)
+    stopped = stream.now
+    stream.fails = True
+    for _ in range(3):
+        stream.now += 10
+        stream.put(15)
+        reading.draw_until(lambda: len(reading.given) == len(stream.puts))
+    assert not reading.caught_up
+    assert reading.true_at == stopped
+    stream.fails = False
+    reading.draw_until(lambda: reading.caught_up and reading.true_at == stream.now)
+
+
+def test_while_the_shards_that_came_of_one_are_not_known_nothing_is_said_of_what_they_hold(
+    readings: list[Reading],
+) -> None:
+    stream = TwoShards()
+    reading = Reading(stream, manner=MANNER._replace(look_millis=10**12))
+    readings.append(reading)
+    reading.draw_until(lambda: reading.caught_up and reading.true_at == stream.now)
+    stopped = stream.now
+    stream.split(1)
+    stream.put(1)
+    stream.unseen = True
+    reading.draw_until(lambda: reading.places[-1][0]["shards"]["shard-1"] == "closed")
+    for _ in range(3):
+        stream.now += 10
+        stream.put(15)
+        reading.draw_until(lambda: len(reading.given) == len(stream.puts) - 1)
+    assert reading.true_at == stopped
+    stream.unseen = False
+    reading.draw_until(lambda: reading.caught_up and reading.true_at == stream.now)
+    assert len(reading.given) == len(stream.puts)
 
 
 def test_a_place_of_another_kind_of_source_is_an_error() -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from contextlib import closing
 
-import msgspec
-
 from events.errors import StoreError
 from stores.capture.mysql import checks
 from stores.capture.mysql.catalog import MysqlCatalog
@@ -57,4 +55,5 @@ def script(settings: MysqlTapSettings) -> list[str]:
 def reset(settings: MysqlTapSettings, places: Places, place: Place | None) -> None:
     """Have the next run read everything anew; what was deleted meanwhile goes by a truncation."""
     if place is not None:
-        places.write({settings.name: msgspec.structs.replace(place, place=ANEW, caught_up=False)})
+        # As of when what is served was whole, says nothing any more.
+        places.write({settings.name: Place(ANEW, None, caught_up=False, at=place.at, records=place.records)})

@@ -109,7 +109,8 @@ def set_up(settings: PostgresTapSettings, place: Place | None, said: Said, *, fo
         if missing and not settings.publications:
             _refuse_nameless(settings, missing, force=force)
             if publications:
-                publishing.run(settings, session, publishing.add(settings, missing), said)
+                for blocked in publishing.widen(settings, session, missing, said):
+                    raise blocked
             else:
                 if slot is not None:  # older than its publication, it could never be streamed
                     said(f"SELECT pg_drop_replication_slot('{settings.slot_name}')")
@@ -132,7 +133,7 @@ def reset(settings: PostgresTapSettings, places: Places, place: Place, said: Sai
     with closing(connect(settings)) as session:
         _free(settings, session)
         # First the place: without a slot, the old one would be a gap.
-        places.write({settings.name: msgspec.structs.replace(place, place=ANEW, caught_up=False)})
+        places.write({settings.name: _forgotten(place)})
         _drop_slot(settings, session, said)
 
 
@@ -145,7 +146,7 @@ def remove(settings: PostgresTapSettings, places: Places, place: Place | None, s
         _free(settings, session)
         if place is not None:
             # Not forgotten: rows that are deleted until it is captured again would never go.
-            places.write({settings.name: msgspec.structs.replace(place, place=ANEW, caught_up=False)})
+            places.write({settings.name: _forgotten(place)})
         _drop_slot(settings, session, said)
         if not settings.publications and find_publications(settings, session):
             publishing.run(settings, session, [publishing.drop(settings)], said)
@@ -164,6 +165,11 @@ def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
     if slot is None:
         return Standing(behind, 0, 0, active=False)
     return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader))
+
+
+def _forgotten(place: Place) -> Place:
+    """Return the place with which all is read anew. As of when what is served was whole, says nothing any more."""
+    return Place(ANEW, None, caught_up=False, at=place.at, records=place.records)
 
 
 def _free(settings: PostgresTapSettings, session: Session) -> None:

@@ -17,7 +17,8 @@ streamed. So every row ends as its last transaction left it. The same holds for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -25,12 +26,36 @@ from msgspec.structs import replace
 
 from events.errors import StoreError
 from stores.capture.postgres import checks, publishing
-from stores.capture.postgres.catalog import Publication, Published, Table, find_publications, find_tables, published
+from stores.capture.postgres.catalog import (
+    Publication,
+    Published,
+    Table,
+    find_coverage,
+    find_publications,
+    find_tables,
+    published,
+)
 from stores.capture.postgres.checks import Finding, Slot
 from stores.capture.postgres.place import PostgresPlace, remedy
 from stores.capture.postgres.replication import Identity, Replication, lsn_text
-from stores.capture.postgres.session import BusyError, Session, refusal
+from stores.capture.postgres.session import BusyError, LockedError, LostError, Session, refusal
 from stores.capture_settings import PostgresTapSettings
+
+SAY_MILLIS = 1_000
+"""How long to wait for a slot without a word."""
+
+# Transactions that have written something, in whatever database: a slot begins when those that are open have ended.
+_OLDEST = """
+    SELECT said FROM (
+        SELECT xact_start AS since, format('a transaction open since %s, of process %s (user %s, %s)',
+            date_trunc('second', xact_start), pid, usename, coalesce(nullif(application_name, ''), 'unnamed')) AS said
+        FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+        UNION ALL
+        SELECT prepared, format('the prepared transaction %s of %s', quote_literal(gid), date_trunc('second', prepared))
+        FROM pg_prepared_xacts
+    ) open_ ORDER BY since LIMIT 1"""
+
+_logger = logging.getLogger(__name__)
 
 
 class Opened(NamedTuple):
@@ -40,6 +65,7 @@ class Opened(NamedTuple):
     :arg begun: Whether the slot is one to begin with: the place is to be told at once.
     :arg truncated: Whether to say first that all rows went.
     :arg added: Tables that have to be read while the stream goes on.
+    :arg blocked: Tables that could not be published yet; they are in `added` once they are.
     """
 
     place: PostgresPlace
@@ -50,14 +76,19 @@ class Opened(NamedTuple):
     begun: bool = False
     truncated: bool = False
     added: tuple[Table, ...] = ()
+    blocked: tuple[Table, ...] = ()
 
 
 class Ends(NamedTuple):
-    """The two connections to a database: one for statements, one for the slot."""
+    """The two connections to a database: one for statements, one for the slot.
+
+    :arg unwanted: Whether nobody waits for them any more.
+    """
 
     settings: PostgresTapSettings
     session: Session
     replication: Replication
+    unwanted: Callable[[], bool]
 
 
 def open_place(ends: Ends, place: PostgresPlace | None) -> Opened:
@@ -66,10 +97,12 @@ def open_place(ends: Ends, place: PostgresPlace | None) -> Opened:
     :raises LostError: When the server is away, or something is in the way that goes by itself.
     :raises StoreError: When there is a gap, or something that somebody has to mend.
     """
-    settings, session, _ = ends
+    settings, session = ends.settings, ends.session
     warnings: list[Finding] = []
     tables = find_tables(settings, session, settings.tables)
     warnings += checks.raise_errors(settings, checks.check_tables(settings, session, tables))
+    # Before everything that is found of the publications: what changes meanwhile is seen by the next look.
+    coverage = find_coverage(settings, session, tables.values())
     found = find_publications(settings, session)
     warnings += checks.raise_errors(settings, checks.check_publications(settings, session, tables, found))
     slot = checks.find_slot(settings, session)
@@ -87,7 +120,16 @@ def open_place(ends: Ends, place: PostgresPlace | None) -> Opened:
     _same_server(ends, place, identity)
     _no_gap(settings, place, slot, found)
     place = replace(place, timeline=identity.timeline)
-    return _again(ends, place, tables, found)._replace(warnings=warnings)
+    changed = {name for name, words in coverage.items() if place.coverage.get(name, words) != words}
+    if changed and place.phase == "snapshot":
+        # What was not streamed meanwhile would be older than what was, and read later than it.
+        return _first(ends, slot, tables, found, anew=True)._replace(warnings=warnings)
+    if place.commit and place.asked and (gone := _gone(settings, session, place.asked.publications)):
+        warnings.append(_read_again(gone))
+        changed = set(tables)
+        place = replace(place, commit=0, index=0, asked=None)
+    opened = _again(ends, place, tables, found, changed)
+    return opened._replace(warnings=[*warnings, *opened.warnings])
 
 
 def drop_slot(settings: PostgresTapSettings, session: Session) -> None:
@@ -109,15 +151,17 @@ def _first(
     *,
     anew: bool,
 ) -> Opened:
-    settings, session, replication = ends
+    settings, session, replication = ends.settings, ends.session, ends.replication
     identity = replication.identify()
     # A slot that is older than its publication can never be streamed: the server looks the publication up as it was.
     if slot is not None and (anew or not found):
         drop_slot(settings, session)
         slot = None
-    found = _publish(settings, session, tables, found)
+    found, coverage, blocked = _publish(settings, session, tables, found)
+    if blocked:
+        raise blocked[0]
     if slot is None:
-        start, exported = replication.create_slot(settings.slot_name)
+        start, exported = replication.create_slot(settings.slot_name, _patience(ends))
     else:
         start, exported = slot.confirmed, ""
     place = PostgresPlace(
@@ -128,6 +172,7 @@ def _first(
         end=start,
         tables={} if settings.snapshot else {name: table.oid for name, table in tables.items()},
         publications={name: publication.oid for name, publication in found.items()},
+        coverage=coverage,
     )
     return Opened(place, tables, published(found), exported=exported, begun=True, truncated=anew and settings.snapshot)
 
@@ -137,38 +182,103 @@ def _again(
     place: PostgresPlace,
     tables: dict[str, Table],
     found: Mapping[str, Publication],
+    changed: Collection[str],
 ) -> Opened:
-    settings, session, _ = ends
+    settings, session = ends.settings, ends.session
     covered = published(found)
-    # One that was no longer published, or was made anew, has a gap: it is as one that was never captured.
+    # One that was not published all the time, or was made anew, has a gap: it is as one that was never captured.
     snapshot = settings.snapshot or place.phase == "snapshot"
     whole = {
         name: table.oid
         for name, table in tables.items()
-        if not snapshot or (name in covered and place.tables.get(name) == table.oid)
+        if not snapshot or (name in covered and name not in changed and place.tables.get(name) == table.oid)
     }
-    added = tuple(table for name, table in tables.items() if name not in whole)
-    found = _publish(settings, session, tables, found)
+    found, coverage, errors = _publish(settings, session, tables, found)
+    if errors and place.phase == "snapshot":
+        raise errors[0]
+    covered = published(found)
+    added = [table for name, table in tables.items() if name not in whole]
+    blocked = tuple(table for table in added if table.name not in covered)
     publications = {name: publication.oid for name, publication in found.items()}
-    place = replace(place, tables=whole, publications=publications)
-    return Opened(place, tables, published(found), added=added if place.phase == "stream" else ())
+    place = replace(place, tables=whole, publications=publications, coverage=coverage)
+    opened = Opened(
+        place, tables, covered, [Finding("warning", _said(settings, error), error.hint) for error in errors]
+    )
+    if place.phase != "stream":
+        return opened
+    return opened._replace(added=tuple(table for table in added if table.name in covered), blocked=blocked)
 
 
 def _publish(
     settings: PostgresTapSettings, session: Session, tables: Mapping[str, Table], found: Mapping[str, Publication]
-) -> Mapping[str, Publication]:
-    """Have the publication of our own cover just the tables."""
-    if settings.publications:
-        return found
+) -> tuple[Mapping[str, Publication], dict[str, str], list[LockedError]]:
+    """Have the publication of our own cover just the tables: return what is published, and why some are not.
+
+    :raises LostError: When a table has just been taken out by somebody else.
+    """
+    blocked: list[LockedError] = []
     covered = published(found)
     missing = [table for name, table in tables.items() if name not in covered]
-    if not found:
-        publishing.run(settings, session, [publishing.create(settings, missing)])
-    elif missing:
-        publishing.run(settings, session, publishing.add(settings, missing))
-    if removed := sorted(covered.keys() - tables.keys()):
-        publishing.run(settings, session, [publishing.drop_tables(settings, removed)])
-    return find_publications(settings, session) if missing or removed else found
+    if not settings.publications:
+        if not found:
+            publishing.run(settings, session, [publishing.create(settings, missing)])
+        elif missing:
+            blocked = publishing.widen(settings, session, missing)
+        if removed := sorted(covered.keys() - tables.keys()):
+            publishing.run(settings, session, [publishing.drop_tables(settings, removed)])
+    coverage = find_coverage(settings, session, tables.values())
+    found = find_publications(settings, session)
+    covered = published(found)
+    if len(tables.keys() - covered.keys()) > len(blocked) or coverage.keys() != tables.keys():
+        detail = f"capture {settings.name!r}: a table or a publication has just been altered"
+        raise LostError(detail, "it is looked at again", soon=True)
+    return found, coverage, blocked
+
+
+def _gone(settings: PostgresTapSettings, session: Session, publications: Sequence[str]) -> list[str]:
+    try:
+        rows = session.execute("SELECT pubname FROM pg_publication WHERE pubname = ANY(%s)", (list(publications),))
+        there = {name for (name,) in rows}
+    except psycopg.Error as error:
+        raise refusal(settings, error, session) from None
+    return [name for name in publications if name not in there]
+
+
+def _read_again(gone: Sequence[str]) -> Finding:
+    detail = f"the publication {gone[0]} is gone, in the midst of a transaction that was given by it"
+    return Finding("warning", detail, "all tables are read again")
+
+
+def _said(settings: PostgresTapSettings, error: StoreError) -> str:
+    return error.detail.removeprefix(f"capture {settings.name!r}: ")
+
+
+def _patience(ends: Ends) -> Callable[[int], bool]:
+    """Return what is asked while a slot is being made: says once what the server waits for."""
+    said = False
+
+    def go_on(waited_millis: int) -> bool:
+        nonlocal said
+        if not said and waited_millis >= SAY_MILLIS:
+            said = True
+            settings = ends.settings
+            _logger.warning(
+                "capture %r: the slot %s waits for the end of %s; capture begins then",
+                settings.name,
+                settings.slot_name,
+                _oldest_transaction(ends),
+            )
+        return not ends.unwanted()
+
+    return go_on
+
+
+def _oldest_transaction(ends: Ends) -> str:
+    try:
+        row = ends.session.execute(_OLDEST).fetchone()
+    except psycopg.Error as error:
+        raise refusal(ends.settings, error, ends.session) from None
+    return str(row[0]) if row else "a transaction"
 
 
 def _same_server(ends: Ends, place: PostgresPlace, identity: Identity) -> None:
@@ -176,7 +286,7 @@ def _same_server(ends: Ends, place: PostgresPlace, identity: Identity) -> None:
 
     :raises StoreError: When it is another one, or an older state of it.
     """
-    settings, session, replication = ends
+    settings, session, replication = ends.settings, ends.session, ends.replication
     hint = f"raise `generation` of its stream in [[tables.streams]], then {remedy(settings)}"
     if identity.system != place.system:
         detail = f"capture {settings.name!r}: this is another server than before (system {identity.system})"

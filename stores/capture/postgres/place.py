@@ -15,6 +15,18 @@ from events.errors import StoreError
 from stores.capture_settings import PostgresTapSettings
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the server was asked for: of a transaction, other things make other changes, with other numbers.
+
+    :arg publications: In the order of their names.
+    :arg only: Tables of which changes are taken, by object id, in their order; None: all that is published.
+    """
+
+    publications: tuple[str, ...]
+    messages: bool = False
+    only: tuple[int, ...] | None = None
+
+
 class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The place.
 
@@ -23,6 +35,8 @@ class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     :arg tables: Tables that have been read, and are captured: name and object id. A table that was dropped and made
         again has another one.
     :arg publications: Publications, by name and object id.
+    :arg coverage: How each table was published, as the catalog tells one such state from every other.
+    :arg asked: As what the transaction that commits at `commit` is given.
     """
 
     phase: Literal["anew", "snapshot", "stream"]
@@ -34,6 +48,8 @@ class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     index: int = 0
     tables: dict[str, int] = {}
     publications: dict[str, int] = {}
+    coverage: dict[str, str] = {}
+    asked: Asked | None = None
 
 
 ANEW: dict[str, Any] = {"phase": "anew"}

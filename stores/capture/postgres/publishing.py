@@ -15,11 +15,17 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from stores.capture.postgres.catalog import Table
 from stores.capture.postgres.checks import of
-from stores.capture.postgres.session import Session, refusal
+from stores.capture.postgres.session import LockedError, Session, refusal
 from stores.capture_settings import PostgresTapSettings
 
-LOCK_MILLIS = 3_000
-"""How long writers of a table may hold up its publication, and are then held up by it."""
+LOCK_MILLIS = 50
+"""How long writers of a table may hold up its publication, and others are then held up by it."""
+
+# Who holds what SHARE ROW EXCLUSIVE has to wait for (PostgreSQL's documentation: Explicit Locking).
+_HOLDERS = """
+    SELECT DISTINCT coalesce(pid, 0) FROM pg_locks WHERE locktype = 'relation' AND granted AND relation = %s
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND mode NOT IN ('AccessShareLock', 'RowShareLock') AND pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1"""
 
 Said = Callable[[str], None]
 """Told each statement before it is run."""
@@ -43,6 +49,23 @@ def add(settings: PostgresTapSettings, tables: Sequence[Table]) -> list[Composed
         SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(_list(tables)),
         SQL("ALTER PUBLICATION {} ADD TABLE {}").format(Identifier(settings.publication_names[0]), _list(tables)),
     ]
+
+
+def widen(
+    settings: PostgresTapSettings, session: Session, tables: Sequence[Table], said: Said = silent
+) -> list[LockedError]:
+    """Add tables to the publication, each by itself: return for each that is being written to, why it was not added.
+
+    :raises LostError: When the connection is lost.
+    :raises StoreError: When the server refuses.
+    """
+    blocked = []
+    for table in tables:
+        try:
+            run(settings, session, add(settings, [table]), said)
+        except LockedError:
+            blocked.append(_blocked(settings, session, table))
+    return blocked
 
 
 def drop_tables(settings: PostgresTapSettings, names: Sequence[str]) -> Composed:
@@ -69,6 +92,18 @@ def run(settings: PostgresTapSettings, session: Session, statements: Sequence[Co
                 session.execute(statement)
     except psycopg.Error as error:
         raise refusal(settings, error, session) from None
+
+
+def _blocked(settings: PostgresTapSettings, session: Session, table: Table) -> LockedError:
+    try:
+        holders = [str(pid) for (pid,) in session.execute(_HOLDERS, (table.oid,))]
+    except psycopg.Error as error:
+        raise refusal(settings, error, session) from None
+    by = f"process {', '.join(holders)} of the server has" if holders else "somebody has just"
+    detail = f"capture {settings.name!r}: {table.name} cannot be published yet: {by} changed it in an open transaction"
+    return LockedError(
+        detail, "end that transaction; the run goes on with the other tables, and tries again", soon=True
+    )
 
 
 def _list(tables: Sequence[Table]) -> Composed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -26,6 +26,10 @@ _DATA_HEADER = 25
 _LSN = struct.Struct(">q")
 _REPLY_AT = 17
 _RELATION = ord("R")
+
+BATCH_BYTES = 8_000_000
+"""Size of messages after which no more are put together, however few they are."""
+_LOOK_MILLIS = 50
 
 
 class Identity(NamedTuple):
@@ -50,6 +54,7 @@ class Received(NamedTuple):
     :arg newest: LSN of the last one; 0 if there is none.
     :arg sent: The server has sent all before this LSN that there was to send; 0 if it did not say so.
     :arg asked: Whether the server wants to hear of us.
+    :arg more: Whether there may be more already.
     """
 
     changes: list[bytes]
@@ -57,6 +62,7 @@ class Received(NamedTuple):
     newest: int
     sent: int
     asked: bool
+    more: bool
 
 
 class Replication:
@@ -90,9 +96,30 @@ class Replication:
                 return lsn_of(fields[1])
         return None
 
-    def create_slot(self, slot: str) -> NewSlot:
-        """Make a slot, and export the snapshot that goes with it until the next command of this connection."""
-        row = self._row(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL pgoutput EXPORT_SNAPSHOT')
+    def create_slot(self, slot: str, go_on: Callable[[int], bool]) -> NewSlot:
+        """Make a slot, and export the snapshot that goes with it until the next command of this connection.
+
+        The server waits for the end of every transaction that has written something, for however long.
+
+        :arg go_on: Asked every now and then, with the time waited so far (ms), whether to wait on.
+        """
+        waited, wanted = 0, True
+        try:
+            self._connection.send_query(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL pgoutput EXPORT_SNAPSHOT'.encode())
+            while self._connection.is_busy():
+                if not self._poll.poll(_LOOK_MILLIS):
+                    waited += _LOOK_MILLIS
+                    if wanted and not go_on(waited):
+                        wanted = False
+                        self._connection.get_cancel().cancel()
+                    continue
+                self._connection.consume_input()
+            result = self._connection.get_result()
+            while self._connection.get_result() is not None:
+                pass
+        except psycopg.Error as error:
+            raise self._broken(error) from None
+        row = self._row_of(result)
         return NewSlot(lsn_of(row[1]), row[2])
 
     def start(self, slot: str, start: int, publications: Sequence[str], *, messages: bool) -> None:
@@ -105,7 +132,7 @@ class Replication:
             raise refused_result(self._settings, self._connection, result)
 
     def receive(self, limit: int, wait_millis: int) -> Received:
-        """Return what has come in: `limit` messages at most, or what there is after `wait_millis`.
+        """Return what has come in: `limit` messages at most, less if large, or what there is after `wait_millis`.
 
         :raises LostError: When the connection broke and nothing had come before.
         :raises StoreError: When the server has ended the stream for a reason that lasts.
@@ -113,12 +140,13 @@ class Replication:
         changes: list[bytes] = []
         relations: list[int] = []
         newest: memoryview | None = None
-        sent, asked, waited = 0, False, False
+        sent, asked, waited, more, left = 0, False, False, True, BATCH_BYTES
         take = self._connection.get_copy_data
         try:
-            while len(changes) < limit:
+            while len(changes) < limit and left > 0:
                 size, view = take(1)
                 if size > 0:
+                    left -= size
                     kind = view[0]
                     if kind == _DATA:
                         payload = bytes(view[_DATA_HEADER:])
@@ -136,13 +164,14 @@ class Replication:
                 else:
                     ready = self._poll.poll(0 if changes or waited else wait_millis)
                     if not ready:
+                        more = False
                         break
                     waited = True
                     self._connection.consume_input()
         except psycopg.Error as error:
             if not changes:
                 raise self._broken(error) from None
-        return Received(changes, relations, 0 if newest is None else _lsn_in(newest), sent, asked)
+        return Received(changes, relations, 0 if newest is None else _lsn_in(newest), sent, asked, more)
 
     def tell(self, written: int, confirmed: int, at: int, *, ask: bool = False) -> None:
         """Tell the server how far we are: received up to `written`, safe up to `confirmed`.
@@ -163,8 +192,10 @@ class Replication:
         self._connection.finish()
 
     def _row(self, command: str) -> list[str]:
-        result = self._connection.exec_(command.encode())
-        if result.status != pq.ExecStatus.TUPLES_OK or not result.ntuples:
+        return self._row_of(self._connection.exec_(command.encode()))
+
+    def _row_of(self, result: pq.abc.PGresult | None) -> list[str]:
+        if result is None or result.status != pq.ExecStatus.TUPLES_OK or not result.ntuples:
             raise refused_result(self._settings, self._connection, result)
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 

@@ -26,7 +26,6 @@ OLDEST = 140_000
 _PATIENT = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0"}
 _DEFAULTS: dict[str, Any] = {
     "application_name": "headrace",
-    "connect_timeout": 10,
     # A peer that vanished without a word is noticed within a minute.
     "keepalives_idle": 20,
     "keepalives_interval": 10,
@@ -35,10 +34,11 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 # SQLSTATEs (PostgreSQL's documentation, appendix A) after which trying again can help.
-_AWAY = ("08", "57P01", "57P02", "57P03", "53300", "40", "55P03", "57014", "57P05", "25P03")
+_AWAY = ("08", "57P01", "57P02", "57P03", "53300", "40", "57014", "57P05", "25P03")
 _TOO_MANY = "53300"
 _NO_MORE_SLOTS = "53400"
 _IN_USE = "55006"
+_LOCKED = "55P03"
 _INTERNAL = "XX"
 
 
@@ -63,18 +63,24 @@ class BusyError(LostError):
         super().__init__(detail, f"stop the other capture; if there is none: {end}", soon=True)
 
 
+class LockedError(LostError):
+    """Somebody holds a lock that is wanted, or wants one that is held, for longer than is waited."""
+
+
 class StumbledError(LostError):
     """The server could not decode its own WAL; it may with the next try, which reads its catalog anew."""
 
 
-def connect(settings: PostgresTapSettings) -> Session:
+def connect(settings: PostgresTapSettings, seconds: int = 10) -> Session:
     """Return a session in which each statement is a commit unless a transaction is begun.
+
+    :arg seconds: How long to wait for a host that says nothing, unless the settings say it.
 
     :raises LostError: When the server cannot be reached.
     :raises StoreError: When it refuses, or the settings cannot be used.
     """
     try:
-        session: Session = psycopg.connect(conninfo(settings), autocommit=True)
+        session: Session = psycopg.connect(conninfo(settings, seconds), autocommit=True)
     except psycopg.Error as error:
         raise unreachable(settings, str(error)) from None
     session.prepare_threshold = None  # tables change under a prepared statement's feet
@@ -93,7 +99,7 @@ def current_lsn(settings: PostgresTapSettings, session: Session) -> int:
     return int(row[0]) if row else 0
 
 
-def conninfo(settings: PostgresTapSettings, **more: str) -> str:
+def conninfo(settings: PostgresTapSettings, seconds: int = 10, **more: str) -> str:
     """Return the connection string, with the password.
 
     :raises StoreError: When it cannot be read, or the password's variable is not set.
@@ -112,7 +118,9 @@ def conninfo(settings: PostgresTapSettings, **more: str) -> str:
     spaced = {name: value.replace(" ", "\\ ") for name, value in {**texts, **_PATIENT}.items()}
     options = " ".join(f"-c {name}={value}" for name, value in spaced.items())
     given["options"] = f"{given['options']} {options}" if given.get("options") else options
-    return make_conninfo("", **{**_DEFAULTS, **given, "client_encoding": SESSION["client_encoding"], **more})
+    return make_conninfo(
+        "", **{**_DEFAULTS, "connect_timeout": seconds, **given, "client_encoding": SESSION["client_encoding"], **more}
+    )
 
 
 def unreachable(settings: PostgresTapSettings, said: str) -> StoreError:
@@ -178,12 +186,20 @@ def _refusal(settings: PostgresTapSettings, state: str, reason: str, *, lost: bo
     if state.startswith(_INTERNAL):
         hint = f"look at the server's log; if it stays so, `headrace capture reset {settings.name}` reads all anew"
         return StumbledError(detail, hint)
-    if state == _TOO_MANY:
-        return LostError(detail, "raise max_wal_senders at the server, or stop another reader of its WAL")
+    if state in _PASSING:
+        kind, hint = _PASSING[state]
+        return kind(detail, hint)
     if lost or state.startswith(_AWAY):
         detail = f"capture {settings.name!r}: the connection to PostgreSQL is lost: {reason}"
         return LostError(detail, "see whether the server runs; the capture goes on where it was")
     return StoreError(detail, f"`headrace capture check {settings.name}` says what is missing")
+
+
+_PASSING = {
+    _TOO_MANY: (LostError, "raise max_wal_senders at the server, or stop another reader of its WAL"),
+    _LOCKED: (LockedError, "end the transaction that holds the table, pg_locks shows it; it is tried again"),
+}
+"""What to raise for refusals that pass, by SQLSTATE, with the remedy."""
 
 
 def _reason(settings: PostgresTapSettings, said: str) -> str:

@@ -22,6 +22,12 @@ from stores.capture_settings import PostgresTapSettings
 
 Row = tuple[str | None, ...]
 
+BATCH_CHARS = 8_000_000
+"""Length of texts after which no more rows are put together, however few they are."""
+
+_SECONDS = 3
+"""How long to wait for a server that has just answered."""
+
 
 class Part(NamedTuple):
     """Some rows of a table, whether they are its last ones, and whether no other table comes behind it."""
@@ -50,7 +56,7 @@ class Reading:
     ) -> None:
         self._settings = settings
         self._waiting = list(tables)
-        self._session = connect(settings)
+        self._session = connect(settings, _SECONDS)
         self._stack = ExitStack()
         self._rows: Iterator[Row] = iter(())
         self._ahead: list[Row] = []
@@ -67,7 +73,7 @@ class Reading:
             raise told from None
 
     def next(self, limit: int) -> Part | None:
-        """Return up to `limit` rows of the table that is read; None when all have been.
+        """Return up to `limit` rows, less if they are long, of the table that is read; None when all have been.
 
         :raises LostError: When the connection or the snapshot is gone.
         """
@@ -95,10 +101,16 @@ class Reading:
     def _part(self, limit: int) -> Part | None:
         if self._current is None:
             return None
-        rows = [*self._ahead, *islice(self._rows, limit)]
-        # One row is held back, to know whether these are the last.
-        whole = len(rows) <= limit
-        self._ahead = [] if whole else [rows.pop()]
+        rows, size, whole = self._ahead, sum(map(_length, self._ahead)), True
+        for row in self._rows:
+            # One row is held back, to know whether these are the last.
+            if rows and (len(rows) >= limit or size >= BATCH_CHARS):
+                self._ahead, whole = [row], False
+                break
+            rows.append(row)
+            size += _length(row)
+        if whole:
+            self._ahead = []
         table, relation = self._current
         if whole:
             self._stack.close()
@@ -111,6 +123,10 @@ class Reading:
         if error.sqlstate in ("42P01", "42703", "22023", "42704", "55000"):
             return LostError(told.detail, told.hint)
         return told
+
+
+def _length(row: Row) -> int:
+    return sum(map(len, filter(None, row)))
 
 
 def _query(table: Table, relation: Relation, part: Published) -> Composed:

@@ -15,7 +15,7 @@ from events.log import LogRecord
 from stores.capture.postgres.catalog import PostgresCatalog
 from stores.capture.postgres.decoding import Decoder
 from stores.capture.postgres.opening import Ends
-from stores.capture.postgres.place import PostgresPlace
+from stores.capture.postgres.place import Asked, PostgresPlace
 from stores.capture.postgres.session import LostError
 
 TELL_MILLIS = 10_000
@@ -23,7 +23,7 @@ TELL_MILLIS = 10_000
 WAIT_MILLIS = 10
 """How long to wait for something new."""
 
-_CHANGES, _TRUNCATE = frozenset(b"IUD"), ord("T")
+_CHANGES, _TRUNCATE, _COMMIT = frozenset(b"IUD"), ord("T"), ord("C")
 _OID = struct.Struct(">I")
 _COUNT_AT, _OIDS_AT = 1, 6
 
@@ -32,7 +32,8 @@ class Stream:
     """What comes out of the slot from a place on.
 
     :arg confirmed: LSN before which everything is safe.
-    :arg only: Tables that are ours, by object id; None: all that is published.
+    :arg asked: What is given, and how.
+    :arg ending: Whether to end with the transaction that is under way at the place.
     :raises LostError: When the server is away.
     :raises StoreError: When it does not let us stream.
     """
@@ -46,16 +47,19 @@ class Stream:
         *,
         clock: Clock,
         confirmed: int,
-        only: Collection[int] | None = None,
+        asked: Asked,
+        ending: bool = False,
     ) -> None:
-        settings, _, replication = ends
+        settings, replication = ends.settings, ends.replication
         self._replication = replication
         self._catalog = catalog
         self._decoder = decoder
         self._clock = clock
         self._heartbeat = round(settings.heartbeat_seconds * 1000)
         self._broken: LostError | None = None
-        self.only = only
+        self.asked = asked
+        self._ending = ending
+        self.ended = False
         self.end = place.end
         self.quiet = False
         self._received = self._confirmed = confirmed
@@ -63,7 +67,7 @@ class Stream:
         self._told_at = self._moved_at = clock()
         given = Progress(place.end, place.commit, place.index, decoder.progress.committed_at)
         decoder.begin(catalog, given)
-        replication.start(settings.slot_name, place.end, settings.publication_names, messages=settings.messages)
+        replication.start(settings.slot_name, place.end, asked.publications, messages=asked.messages)
 
     @property
     def progress(self) -> Progress:
@@ -88,8 +92,8 @@ class Stream:
         """
         if self._broken is not None:
             raise self._broken
-        changes, relations, newest, sent, asked = self._replication.receive(limit, WAIT_MILLIS)
-        self.quiet = len(changes) < limit
+        changes, relations, newest, sent, asked, more = self._replication.receive(limit, WAIT_MILLIS)
+        self.quiet = not more
         for at in relations:
             try:
                 self._catalog.learn(*_described(changes[at]))
@@ -98,9 +102,11 @@ class Stream:
                 self._broken, changes, sent = error, changes[:at], 0
                 break
         self._received = max(self._received, newest, sent)
-        if self.only is not None:
-            changes = _of(self.only, changes)
-        records = self._decoder.decode(changes) if changes else []
+        if self.asked.only is not None:
+            changes = _of(frozenset(self.asked.only), changes)
+        records = self._decode(changes) if changes else []
+        if self.ended:
+            sent = 0
         progress = self._decoder.progress
         if not progress.commit:
             self.end = max(self.end, progress.end)
@@ -117,15 +123,34 @@ class Stream:
             self._confirmed = end
             self._tell()
 
+    def advance(self) -> None:
+        """Take as the end what the server has said, between two transactions."""
+        if self.between:
+            self.end = self.sent
+
     def ask(self) -> None:
         """Have the server say how far it is, with what comes next."""
         self._tell(ask=True)
+
+    def _decode(self, changes: list[bytes]) -> list[LogRecord]:
+        if not self._ending:
+            return self._decoder.decode(changes)
+        records: list[LogRecord] = []
+        begin = 0
+        for at, payload in enumerate(changes):
+            if payload[0] == _COMMIT or at == len(changes) - 1:
+                records += self._decoder.decode(changes[begin : at + 1])
+                begin = at + 1
+                if not self._decoder.progress.commit:
+                    self.ended = True
+                    break
+        return records
 
     def _keep_alive(self, asked: bool) -> None:
         now = self._clock()
         if self._heartbeat and self.between and not 0 <= now - self._moved_at < self._heartbeat:
             self._moved_at = now
-            self.end = self.sent
+            self.advance()
         if asked or not 0 <= now - self._told_at < TELL_MILLIS:
             self._tell()
 

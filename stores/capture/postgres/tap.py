@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 from typing_extensions import override
@@ -21,21 +21,14 @@ from events.capture import Relation
 from events.clock import Clock
 from events.log import LogRecord
 from stores.capture.base import Drawn, Tap
-from stores.capture.postgres import checks
+from stores.capture.postgres import publishing
 from stores.capture.postgres.adding import Adding
-from stores.capture.postgres.catalog import (
-    PostgresCatalog,
-    find_publications,
-    find_tables,
-    published,
-    published_relation,
-)
+from stores.capture.postgres.catalog import find_coverage, published_relation
 from stores.capture.postgres.checks import Finding
+from stores.capture.postgres.connecting import Connecting, Link
 from stores.capture.postgres.decoding import Decoder
-from stores.capture.postgres.opening import Ends, Opened, open_place
-from stores.capture.postgres.place import PostgresPlace, read_place, written_place
-from stores.capture.postgres.replication import Replication
-from stores.capture.postgres.session import BusyError, LostError, Session, StumbledError, connect, current_lsn
+from stores.capture.postgres.place import Asked, PostgresPlace, read_place, written_place
+from stores.capture.postgres.session import BusyError, LostError, StumbledError, current_lsn
 from stores.capture.postgres.snapshot import Part, Reading
 from stores.capture.postgres.stream import Stream
 from stores.capture_settings import PostgresTapSettings
@@ -43,28 +36,15 @@ from stores.capture_settings import PostgresTapSettings
 BUSY_MILLIS = 20_000
 """How long to wait for something that is to go by itself: a killed reader's slot, a server that starts."""
 LOOK_MILLIS = 1_000
-"""Shortest time between two looks whether a quiet server has more."""
-RECHECK_MILLIS = 30_000
-"""Time between two looks whether the publications still cover the tables."""
+"""Shortest time between two looks how far the server is, and whether the publications still cover the tables."""
+PUBLISH_MILLIS = 5_000
+"""Time between two tries to publish a table to which somebody writes."""
+OPEN_SECONDS = 2.0
+"""How long the first opening is waited for; it goes on behind that."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 100, 10_000
+_WAIT_SECONDS = 0.02
 _logger = logging.getLogger(__name__)
-
-
-class _Link(NamedTuple):
-    """The connections of one life, and what was found by them."""
-
-    ends: Ends
-    catalog: PostgresCatalog
-    opened: Opened
-
-    @property
-    def session(self) -> Session:
-        return self.ends.session
-
-    def close(self) -> None:
-        self.ends.replication.close()
-        self.ends.session.close()
 
 
 class PostgresTap(Tap):
@@ -72,7 +52,8 @@ class PostgresTap(Tap):
 
     :arg place: Where it was left; None at the very first time.
     :arg decoder: Makes events of what the server sends.
-    :raises StoreError: When the server is not there, refuses, or no longer has what comes next.
+    :raises StoreError: When the server is not there, refuses, or no longer has what comes next. What takes longer to
+        find out is raised by the first draw.
     """
 
     def __init__(self, settings: PostgresTapSettings, place: Any, clock: Clock, decoder: Decoder) -> None:
@@ -81,7 +62,9 @@ class PostgresTap(Tap):
         self._decoder = decoder
         self._place = read_place(settings, place)
         self._confirmed = self._place.end if self._place else 0
-        self._link: _Link | None = None
+        self._link: Link | None = None
+        self._connecting: Connecting | None = Connecting(settings, self._place)
+        self._met = False
         self._reading: Reading | None = None
         self._stream: Stream | None = None
         self._adding: Adding | None = None
@@ -94,23 +77,19 @@ class PostgresTap(Tap):
         self._stumbled_since: int | None = None
         self._known_until: int | None = None
         self._goal: int | None = None
+        self._begun_at: int | None = None
         self._goal_at = 0
-        self._looked_at = self._checked_at = clock()
+        self._looked_at = self._published_at = clock()
         try:
-            self._open()
+            self._open(OPEN_SECONDS)
         except LostError as lost:
-            if not lost.soon:
-                self.close()
-                raise
             self._lose(lost)
 
     @override
     def draw(self, limit: int) -> Drawn | None:
         try:
-            if self._link is None:
-                if self._clock() < self._again_at:
-                    return None
-                self._open()
+            if self._link is None and not self._open(_WAIT_SECONDS):
+                return None
             if self._first is not None:
                 first, self._first = self._first, None
                 return first
@@ -136,37 +115,36 @@ class PostgresTap(Tap):
 
     @override
     def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.abandon()
+            self._connecting = None
         for open_ in (self._adding, self._reading, self._link):
             if open_ is not None:
                 open_.close()
-        self._adding = self._reading = self._link = self._stream = self._goal = None
+        self._adding = self._reading = self._link = self._stream = self._goal = self._begun_at = None
 
-    def _open(self) -> None:
-        session = connect(self._settings)
-        try:
-            self._warn(checks.raise_errors(self._settings, checks.check_server(self._settings, session)))
-            replication = Replication(self._settings)
-        except BaseException:
-            session.close()
-            raise
-        try:
-            ends = Ends(self._settings, session, replication)
-            opened = open_place(ends, self._place)
-        except BaseException:
-            replication.close()
-            session.close()
-            raise
-        self._link = _Link(ends, PostgresCatalog(self._settings, session), opened)
-        self._warn(opened.warnings)
-        self._begin(opened, self._link)
+    def _open(self, seconds: float) -> bool:
+        """Connect, if it is time to: tell whether that is done."""
+        if self._connecting is None:
+            if self._clock() < self._again_at:
+                return False
+            self._connecting = Connecting(self._settings, self._place)
+        if not self._connecting.wait(seconds):
+            return False
+        connecting, self._connecting = self._connecting, None
+        link = self._link = connecting.take()
+        self._warn(link.opened.warnings)
+        self._begin(link)
         if self._lost_at is not None:
             away = self._clock() - self._lost_at
             _logger.warning("capture %r: back after %d ms", self._settings.name, away)
+        self._met = True
         self._lost_at = self._busy_since = None
         self._pause = _FIRST_PAUSE
-        self._checked_at = self._clock()
+        return True
 
-    def _begin(self, opened: Opened, link: _Link) -> None:
+    def _begin(self, link: Link) -> None:
+        opened = link.opened
         place = self._place = opened.place
         self._confirmed = max(self._confirmed, place.end if opened.begun else 0)
         left = [opened.tables[name] for name in self._settings.tables if name not in place.tables]
@@ -187,12 +165,26 @@ class PostgresTap(Tap):
             self._place = replace(place, phase="stream")
             self._stream = self._start(link, self._place)
 
-    def _start(self, link: _Link, place: PostgresPlace) -> Stream:
-        # Publications that are not ours may cover more than what we are asked for.
-        only = frozenset(place.tables.values()) if self._settings.publications else None
+    def _start(self, link: Link, place: PostgresPlace) -> Stream:
+        asked = self._asked(place)
+        # A transaction that is half given is ended as it was begun: else its changes had other numbers.
+        given = place.asked if place.commit and place.asked is not None else asked
         return Stream(
-            link.ends, link.catalog, self._decoder, place, clock=self._clock, confirmed=self._confirmed, only=only
+            link.ends,
+            link.catalog,
+            self._decoder,
+            place,
+            clock=self._clock,
+            confirmed=self._confirmed,
+            asked=given,
+            ending=given != asked,
         )
+
+    def _asked(self, place: PostgresPlace) -> Asked:
+        settings = self._settings
+        # Publications that are not ours may cover more than what we are asked for.
+        only = tuple(sorted(place.tables.values())) if settings.publications else None
+        return Asked(publications=tuple(sorted(settings.publication_names)), messages=settings.messages, only=only)
 
     def _read(self, limit: int) -> Drawn | None:
         link, reading, place = self._link, self._reading, self._place
@@ -218,36 +210,54 @@ class PostgresTap(Tap):
         if link is None or place is None:
             return None
         stream = self._stream = self._stream or self._start(link, place)
+        if stream.ended:
+            self.close()
+            return None
         records = stream.next(limit)
         progress = stream.progress
-        place = replace(place, end=stream.end, commit=progress.commit, index=progress.index if progress.commit else 0)
-        self._place = place
+        index, asked = (progress.index, stream.asked) if progress.commit else (0, None)
+        self._place = replace(place, end=stream.end, commit=progress.commit, index=index, asked=asked)
         caught_up = news = False
         try:
-            if link.opened.added:
-                records += self._add(limit, link, stream)
             now = self._clock()
-            if stream.between and not 0 <= now - self._checked_at < RECHECK_MILLIS:
-                self._recheck(link, now)
-            caught_up, news = self._look(link, stream, now)
+            if not stream.ended:
+                records += self._add(limit, link, stream)
+                self._publish(link, stream, now)
+                caught_up, news = self._look(link, stream, now)
         except LostError as lost:
             # What has been decoded is given all the same: the place is behind it.
             self._lose(lost)
         if not records and not news:
             return None
+        if self._link is None or self._unread(self._link):
+            return Drawn(tuple(records), written_place(self._place))
         known = [moment for moment in (progress.committed_at, self._known_until) if moment is not None]
-        newest = None if link.opened.added else max(known, default=None)
-        return Drawn(tuple(records), written_place(self._place), newest, caught_up and not records)
+        newest = max(known, default=None)
+        caught_up = caught_up and not records
+        return Drawn(tuple(records), written_place(self._place), newest, caught_up, true_at=self._known_until)
 
-    def _add(self, limit: int, link: _Link, stream: Stream) -> list[LogRecord]:
+    def _unread(self, link: Link) -> bool:
+        """Tell whether there are tables of which not even the rows have been read: nothing is known of those."""
+        return bool(link.opened.added or link.opened.blocked)
+
+    def _add(self, limit: int, link: Link, stream: Stream) -> list[LogRecord]:
         """Go on with tables that come later: return events of theirs."""
+        opened = link.opened
+        if not opened.added:
+            return []
         if self._adding is None:
-            if not stream.between:
+            if self._begun_at is None:
+                # Behind all that was read of them before: what was deleted while they were not published has to go.
+                self._begun_at = current_lsn(self._settings, link.session)
+                stream.ask()
+            if not stream.between or stream.sent < self._begun_at:
                 return []
-            opened = link.opened
+            stream.advance()
+            self._begun_at = None
             self._adding = Adding(self._settings, link.session, opened.added, opened.published, stream.end)
-            if stream.only is not None:
-                stream.only = frozenset(table.oid for table in opened.tables.values())
+            if stream.asked.only is not None:
+                oids = {*stream.asked.only, *(table.oid for table in opened.added)}
+                stream.asked = replace(stream.asked, only=tuple(sorted(oids)))
         adding, begun = self._adding, self._adding.begun
         part = adding.next(limit)
         if part is None or self._place is None:
@@ -261,55 +271,73 @@ class PostgresTap(Tap):
             self._place = replace(self._place, tables={**self._place.tables, **added})
             adding.close()
             self._adding = None
-            self._link = link._replace(opened=link.opened._replace(added=()))
+            self._link = link._replace(opened=opened._replace(added=()))
         return records
 
     def _reads(self, part: Part, position: int) -> list[LogRecord]:
         last = "snapshot" if part.last else "table" if part.whole else ""
         return self._decoder.read(part.relation, part.rows, position, self._clock(), last)
 
-    def _relation(self, name: str, link: _Link) -> Relation:
+    def _relation(self, name: str, link: Link) -> Relation:
         table, version = link.opened.tables[name], link.session.info.server_version
         return published_relation(table, link.opened.published[name], version)
 
-    def _look(self, link: _Link, stream: Stream, now: int) -> tuple[bool, bool]:
+    def _publish(self, link: Link, stream: Stream, now: int) -> None:
+        """Try again to publish tables to which somebody was writing; what could be is read with the next opening."""
+        blocked = link.opened.blocked
+        if not blocked or link.opened.added or not stream.between or 0 <= now - self._published_at < PUBLISH_MILLIS:
+            return
+        self._published_at = now
+        if len(publishing.widen(self._settings, link.session, blocked)) < len(blocked):
+            self.close()
+
+    def _look(self, link: Link, stream: Stream, now: int) -> tuple[bool, bool]:
         """Look up to where there is something to draw: tell whether all of it is, and whether that is news.
 
-        What is known is that all was drawn that the server had at a moment: its WAL ended there then.
+        What is known is that all was drawn that the server had at a moment: its WAL ended there then, and what it had
+        was published.
         """
-        if link.opened.added:  # nothing is known of a table that is still to be read
+        if self._link is None:
             return False, False
         if self._goal is not None and stream.between and stream.sent >= self._goal:
+            self._check_coverage(link)
             self._known_until, self._goal = self._goal_at, None
-            return False, True
-        if not stream.quiet or 0 <= now - self._looked_at < LOOK_MILLIS:
+            return False, not self._unread(link)
+        if 0 <= now - self._looked_at < LOOK_MILLIS:
             return False, False
         self._looked_at = now
         goal = current_lsn(self._settings, link.session)
         if stream.between and stream.sent >= goal:
+            self._check_coverage(link)
             self._known_until, self._goal = now, None
-            return True, True
+            return True, not self._unread(link)
         if self._goal is None:
             self._goal, self._goal_at = goal, now
-        stream.ask()
+        if stream.quiet:
+            stream.ask()
         return False, False
 
-    def _recheck(self, link: _Link, now: int) -> None:
-        """Look whether the publications still cover the tables that they did, and whether those are the same."""
-        self._checked_at = now
-        covered = published(find_publications(self._settings, link.session))
-        tables = find_tables(self._settings, link.session, self._settings.tables)
-        for name, table in link.opened.tables.items():
-            if name not in covered or name not in tables or tables[name].oid != table.oid:
-                detail = f"capture {self._settings.name!r}: the table {name} is published no longer, or another one"
+    def _check_coverage(self, link: Link) -> None:
+        """Look whether the tables have been published all the time, just as they were when the place was opened.
+
+        :raises LostError: When they have not: those that changed are read anew.
+        """
+        known = link.opened.place.coverage
+        found = find_coverage(self._settings, link.session, link.opened.tables.values())
+        for name, words in known.items():
+            if found.get(name) != words:
+                detail = f"capture {self._settings.name!r}: the publication of {name} was altered: it is read anew"
                 raise LostError(detail, soon=True)
 
     def _lose(self, lost: LostError) -> None:
         """Let go of everything, and try again after a pause that grows.
 
-        :raises StoreError: When what is in the way has not gone by itself.
+        :raises StoreError: When what is in the way has not gone by itself, or nothing was there at the very first.
         """
         self.close()
+        first, self._met = not self._met, True
+        if first and not lost.soon:
+            raise lost
         now = self._clock()
         since: int | None = None
         if isinstance(lost, BusyError):

@@ -15,6 +15,9 @@ from stores.log.kafka.confluent_options import Complaints, explained, library, p
 from stores.log_settings import KafkaSettings
 
 _LOOK_SECONDS = 0.2
+_AGAIN_SECONDS = 0.1
+"""Pause between two looks for a partition that the brokers do not tell of yet."""
+
 _LATER_SECONDS = 5.0
 """How much later than its own deadline the library says that a message is undelivered, at most."""
 
@@ -72,13 +75,17 @@ class Delivery:
     def _learn(self, topic: str, partition: int) -> None:
         """Have the library look again for a partition that came later: it takes those that it knows for all."""
         deadline = time.monotonic() + self._settings.timeout_seconds
-        while self._partitions.get(topic, 0) <= partition and time.monotonic() < deadline:
+        while self._partitions.get(topic, 0) <= partition:
             try:
                 found = self._producer.list_topics(topic, timeout=_LOOK_SECONDS).topics[topic]
             except self._library.KafkaException:
                 # Not to be reached for the moment: the messages wait for that as well.
                 return
             self._partitions[topic] = len(found.partitions)
+            if len(found.partitions) <= partition:
+                if time.monotonic() >= deadline:
+                    return
+                time.sleep(_AGAIN_SECONDS)
 
     def _enqueue(self, topic: str, message: Outgoing) -> None:
         partition, key, value, timestamp, headers = message

@@ -5,6 +5,7 @@ What is known is never said to be younger than it is: its age counts from the mo
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ _ASK_SECONDS = 0.05
 _USED_SECONDS = 5.0
 _FIRST_SECONDS = 0.05
 _CLOSE_SECONDS = 0.2
+_logger = logging.getLogger(__name__)
 
 Name = tuple[str, int]
 
@@ -47,6 +49,7 @@ class Ends:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._hurry = threading.Event()
+        self._failing = False
 
     def of(self, name: Name) -> tuple[int, int]:
         """Return the end of a partition, 0 if it does not exist, and how many milliseconds ago that was so.
@@ -129,6 +132,12 @@ class Ends:
         except HeadraceError:
             # What was known grows old, and whoever reads says so.
             return True
+        except Exception as error:  # without this thread nothing would ever be known again
+            if not (self._failing or closing.is_set()):
+                _logger.warning("cannot look where topics end, and tries again: %r", error)
+            self._failing = True
+            return True
+        self._failing = False
         if closing.is_set():
             return False
         with self._changed:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from events.clock import system_clock
+from serving.cluster import cluster as cluster_module
 from serving.cluster.cluster import Cluster, Member
 from serving.supervise.log_file import LogFile
 from serving.supervise.process import Process
@@ -119,6 +120,17 @@ def test_when_one_is_killed_all_are_started_again_with_other_ports(tmp_path: Pat
     assert troupe.said == ["process 1 was killed by signal 9; all processes are started again in 1 s"]
     ports = [port for number in range(3) for port in troupe.lives(number)]
     assert len(ports) == len(set(ports)) == 6
+
+
+def test_when_one_ends_well_and_others_go_on_all_are_started_again(
+    tmp_path: Path, left: list[Troupe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "LEFT_MILLIS", 50)
+    troupe = Troupe(tmp_path, "live,end", "end,end")
+    left.append(troupe)
+    assert troupe.turn_to_end() == 0
+    assert troupe.said == ["process 1 ended while others went on; all processes are started again in 1 s"]
+    assert troupe.cluster.restarted == 1
 
 
 def test_one_that_fails_without_a_word_is_tried_again_and_its_noise_stays_in_its_log(

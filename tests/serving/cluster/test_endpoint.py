@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from http.client import HTTPConnection
 from pathlib import Path
@@ -53,6 +54,22 @@ def test_a_page_that_calls_itself_otherwise_gets_nothing(settings: Settings) -> 
         assert ask(port, "/metrics", f"127.0.0.1:{port}")[0] == 200
         assert ask(port, "/metrics", "127.0.0.1")[0] == 200
         assert ask(port, "/", "127.0.0.1")[0] == 404
+
+
+def test_a_flow_that_has_finished_nothing_for_a_minute_is_not_well(settings: Settings) -> None:
+    port, now = free_port(), [1_700_000_000_000]
+    recovery = settings.data_dir / "recovery" / "tables"
+    recovery.mkdir(parents=True)
+    noted = recovery / "part-0.sqlite3"
+    noted.touch()
+    os.utime(noted, ns=(0, 0))
+    with serving_metrics("tables", settings, port, recovery=recovery, clock=lambda: now[0]):
+        now[0] += 59_999
+        assert ask(port, "/health", "localhost") == (200, "running\n")
+        now[0] += 1
+        assert ask(port, "/health", "localhost") == (503, "stuck: nothing was finished for 60 s\n")
+        os.utime(noted, ns=(now[0] * 1_000_000,) * 2)
+        assert ask(port, "/health", "localhost")[0] == 200
 
 
 def test_a_port_that_is_taken_is_told_and_stops_nothing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from events.errors import HeadraceError
-from serving.cluster.prepare import RECOVERY_PARTITIONS, metrics_port_of, process_number, recovery_arguments
+from serving.cluster.prepare import (
+    RECOVERY_PARTITIONS,
+    metrics_port_of,
+    only_run,
+    process_number,
+    recovery_arguments,
+)
+from serving.commands.run import run
 from stores.settings import FLOWS, load
+from tests.dataflows.tables_content import CONFIG
 
 
 def files(folder: Path) -> list[str]:
@@ -53,6 +61,16 @@ def test_over_machines_only_the_first_process_keeps_the_state(
 def test_what_is_no_number_is_refused(variables: dict[str, str]) -> None:
     with pytest.raises(HeadraceError, match="the number of this process"):
         process_number(variables)
+
+
+def test_of_two_that_start_at_once_the_one_that_holds_the_lock_makes_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_CONFIG", str(CONFIG))
+    monkeypatch.setenv("HEADRACE_DATA_DIR", str(tmp_path))
+    with only_run("tables", tmp_path), pytest.raises(HeadraceError, match="runs already"):
+        run("tables", folder=None, workers=1, processes=1, recovery=True, metrics_port=0)
+    assert not (tmp_path / "recovery").exists()
 
 
 def test_each_flow_has_a_port_of_its_own_if_metrics_are_wanted() -> None:

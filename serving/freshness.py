@@ -68,6 +68,16 @@ def age(applied: Iterable[Applied], partitions: Partitions, now: int) -> int | N
     return oldest
 
 
+def remedy(applied: Iterable[Applied], partitions: Partitions, now: int) -> str:
+    """Return what to do about an age that is too high or cannot be told: whose it is, the flow's or the capture's."""
+    marks = list(applied)
+    own = age(marks, {stream: numbers for stream, numbers in partitions.items() if not is_capture(stream)}, now)
+    whole = age(marks, partitions, now)
+    if own is not None and (whole is None or whole > own):
+        return "is the capture running? see `headrace capture status`"
+    return "is the flow running? see `headrace status`"
+
+
 def has_reached(applied: Iterable[Applied], partitions: Partitions, source: str, position: Position) -> bool:
     """Tell whether everything that `source` changed up to `position` is in the store.
 
@@ -103,7 +113,7 @@ def await_fresh(
         if young and reached:
             return oldest
         if now >= deadline:
-            raise _stale(demand, oldest, young, marks)
+            raise _stale(demand, oldest, young, marks, remedy(marks, there, now))
         sleep(POLL_SECONDS)
 
 
@@ -124,8 +134,7 @@ def only_source(applied: Callable[[], list[Applied]], seconds: float, clock: Clo
     return sources[0]
 
 
-def _stale(demand: Demand, oldest: int | None, young: bool, marks: Sequence[Applied]) -> StaleError:
-    hint = "is the flow running? see `headrace status`"
+def _stale(demand: Demand, oldest: int | None, young: bool, marks: Sequence[Applied], hint: str) -> StaleError:
     if not young:
         if oldest is None:
             return StaleError("the store's age cannot be told: not all of the streams have been read", hint, None)

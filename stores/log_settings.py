@@ -62,6 +62,13 @@ class KafkaSettings(Section):
         if self.security.startswith("sasl") and not self.user:
             message = f"security is {self.security!r}, but there is no user; set log.kafka.user"
             raise ValueError(message)
+        if self.security.startswith("sasl") and self.password is None:
+            message = f"security is {self.security!r}, but there is no password; set HEADRACE_LOG__KAFKA__PASSWORD"
+            raise ValueError(message)
+        for named in (self.ca, self.certificate, self.key):
+            if named is not None and not named.is_file():
+                message = f"there is no file {str(named)!r}; name a PEM file"
+                raise ValueError(message)
         if (self.certificate is None) != (self.key is None):
             message = "a certificate and its private key go together; name both, or neither"
             raise ValueError(message)

@@ -146,7 +146,9 @@ def _named(settings: Settings) -> list[str]:
     """Return the streams that the settings name: those that flows read, and those that captures fill."""
     named = [tap.target for tap in settings.capture.taps]
     for flow in FLOWS:
-        named += streams_of(flow, settings)
+        # The one of documents is there by default, whether anybody wants it or not.
+        if flow != "knowledge" or "streams" in settings.knowledge.model_fields_set:
+            named += streams_of(flow, settings)
     if not named:
         detail = "the settings name no streams"
         raise HeadraceError(detail, "name those that are to be made: `headrace topics create STREAM`")

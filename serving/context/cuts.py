@@ -180,10 +180,10 @@ def _refusal(cuts: Cuts, streams: Streams, demand: Demand) -> StaleError | None:
         for flow, lag in cuts.lags.items():
             if lag.age is None:
                 detail = f"the age of the {NAMES[flow]} cannot be told: not all of their streams have been read"
-                return StaleError(detail, _HINT, None)
+                return StaleError(detail, lag.remedy(), None)
             if lag.age > demand.max_age:
                 asked = f"older than the {demand.max_age / 1000:g} s asked for"
-                return StaleError(f"the {NAMES[flow]} are {lag.age / 1000:.1f} s old, {asked}", _HINT, lag.age)
+                return StaleError(f"the {NAMES[flow]} are {lag.age / 1000:.1f} s old, {asked}", lag.remedy(), lag.age)
     return _unreached(cuts, streams, demand) if demand.position else None
 
 

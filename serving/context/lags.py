@@ -12,7 +12,7 @@ from events.context import Cut
 from events.log import Applied
 from operators.feedback.configure import Objectives
 from serving.captured import is_capture, stream_of
-from serving.freshness import Partitions, age
+from serving.freshness import Partitions, age, remedy
 
 HERE = "here"
 """Store of what is not taken in but written here: it is behind nothing."""
@@ -43,6 +43,10 @@ class StoreLag:
             streams = {name: parts for name, parts in self.partitions.items() if stream_of(name) in bringing}
             self._of[source] = self._age(streams) if streams else self.age
         return self._of[source]
+
+    def remedy(self) -> str:
+        """Return what to do when it is too far behind."""
+        return remedy(self.applied, self.partitions, self.now)
 
     def cut(self) -> Cut:
         """Return what is to be said of the cut."""

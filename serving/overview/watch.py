@@ -173,7 +173,10 @@ def _delivered(settings: Settings) -> list[Applied]:
 
 def _mark(tap: str, place: Place) -> Applied:
     """Return a capture's place as the mark of a source that is read without partitions."""
-    return Applied(tap, "0", place.records, place.event_time, place.at, place.caught_up, place.at)
+    whole = place.true_at(place.history[-1][0]) if place.history else None
+    if whole is None or not place.caught_up:
+        return Applied(tap, "0", place.records, whole, place.at, False, place.at)
+    return Applied(tap, "0", place.records, place.event_time, whole, True, place.at)
 
 
 def _tables(counts: dict[str, tuple[int, int, int | None]]) -> dict[str, dict[str, Any]]:

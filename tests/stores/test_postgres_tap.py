@@ -34,6 +34,7 @@ def server(request: pytest.FixtureRequest) -> PostgresServer:
 def db(server: PostgresServer) -> Iterator[Database]:
     """Give a session, and the table `t`; tables, publications and slots are gone afterwards."""
     with server.connect() as session:
+        clear(session)
         session.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
         yield session
         clear(session)

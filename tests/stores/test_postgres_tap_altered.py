@@ -28,6 +28,7 @@ BRIEF = 1.0
 def db(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Give a session, and the tables `t` and `u`; tables, publications and slots are gone afterwards."""
     with running(request.config).connect() as session:
+        clear(session)
         session.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)")
         yield session
         clear(session)

@@ -13,10 +13,15 @@ import os
 import runpy
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
-from events.errors import EXPLAINED, HeadraceError
+from dataflows.unfailing import watched
+from events.errors import EXPLAINED, PASSING, HeadraceError, UnreachableError
 
 _PR_SET_PDEATHSIG = 1
+_TELLING = threading.Lock()
 
 
 def main() -> None:
@@ -27,16 +32,46 @@ def main() -> None:
     _end_with_parent(int(parent))
     _keep_to_loopback()
     sys.argv = ["bytewax.run", *arguments]
+    errors = _hear_errors()
     try:
         runpy.run_module("bytewax.run", run_name="__main__", alter_sys=True)
     except BaseException as error:
-        told = _told(error)
-        if told is None:
-            raise
-        sys.stderr.write(f"headrace: {told}\n")
+        _end_if_told(error)
+        if errors and not isinstance(error, Exception):  # a panic, which says nothing of what came before
+            raise error from errors[0]
+        raise
+
+
+def _hear_errors() -> list[Exception]:
+    """Have the engine run flows whose errors end the process with a line, or are kept in what is returned."""
+    from bytewax import _bytewax as engine
+
+    heard: list[Exception] = []
+    run: Callable[..., None] = engine.cli_main
+
+    def hear(error: Exception) -> None:
+        _end_if_told(error)
+        heard.append(error)
+
+    def run_watched(flow: Any, **options: Any) -> None:
+        run(watched(flow, hear), **options)
+
+    engine.cli_main = run_watched
+    return heard
+
+
+def _end_if_told(error: BaseException) -> None:
+    """End this process at once if there is a remedy, and say it: its threads may hold on for ever.
+
+    A store is whole at every moment.
+    """
+    told = _told(error)
+    if told is None:
+        return
+    with _TELLING:  # whoever comes second ends with the first
+        sys.stderr.write(f"headrace: {' '.join(str(told).split())}\n")
         sys.stderr.flush()
-        # The engine's threads may hold on for ever: a store is whole at every moment.
-        os._exit(EXPLAINED)
+        os._exit(PASSING if isinstance(told, UnreachableError) else EXPLAINED)
 
 
 def _told(error: BaseException | None) -> HeadraceError | None:

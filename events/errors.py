@@ -4,6 +4,8 @@ from __future__ import annotations
 
 EXPLAINED = 3
 """Exit code of a process that has said in one line what stopped it."""
+PASSING = 75
+"""Exit code of one that has said so, and may go on by itself when it is started again (EX_TEMPFAIL of sysexits.h)."""
 
 
 class HeadraceError(Exception):
@@ -46,6 +48,10 @@ class MissingExtraError(HeadraceError):
 
 class StoreError(HeadraceError):
     """A store is locked, damaged, or does not belong to what wants to use it."""
+
+
+class UnreachableError(StoreError):
+    """A server is away, or the connection to it; it may come back without anybody's doing."""
 
 
 class RejectedError(HeadraceError):

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from events.errors import HeadraceError
+from events.errors import PASSING, HeadraceError, UnreachableError
 from serving.commands import (
     ask,
     capture,
@@ -87,6 +87,9 @@ def main() -> None:
     """Run the command line; the entry point of the distribution."""
     try:
         app()
+    except UnreachableError as error:
+        sys.stderr.write(f"headrace: {error}\n")
+        sys.exit(PASSING)
     except HeadraceError as error:
         sys.exit(f"headrace: {error}")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:

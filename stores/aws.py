@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from events.clock import Clock, to_millis
-from events.errors import MissingExtraError, StoreError
+from events.errors import MissingExtraError, StoreError, UnreachableError
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
@@ -193,7 +193,8 @@ def explain(error: Exception, service: str, what: str, endpoint: str = "") -> St
         return StoreError(f"{what}: {_one_line(error)}", "correct AWS_PROFILE")
     if isinstance(error, HTTPClientError | NotConnectedError):
         where = endpoint or f"{service} of AWS"
-        return StoreError(f"{what}: {where} cannot be reached: {type(error).__name__}", _UNREACHED)
+        kind = UnreachableError if passes(error) else StoreError
+        return kind(f"{what}: {where} cannot be reached: {type(error).__name__}", _UNREACHED)
     return StoreError(f"{what}: {_one_line(error)}", "correct `region` and `endpoint` of this section")
 
 
@@ -209,7 +210,7 @@ def _said(error: Any, service: str, what: str) -> StoreError:
     if code in _ABSENT:
         return StoreError(f"{what} does not exist", "correct its name, `region` and account, or make it")
     if passes(error):
-        return StoreError(f"{what}: the service refuses for now ({code} at {operation})", "try again later")
+        return UnreachableError(f"{what}: the service refuses for now ({code} at {operation})", "try again later")
     return StoreError(f"{what}: {operation} was refused: {_one_line(error)}", "correct the settings of this section")
 
 

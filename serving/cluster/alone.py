@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from events.errors import EXPLAINED
+from events.errors import EXPLAINED, PASSING
 from serving.supervise.stopping import SIGNALS
 
 
@@ -34,7 +34,7 @@ def run_alone(flow: str, arguments: Sequence[str], environment: Mapping[str, str
         code = _awaited(flow, process)
         if code == EXPLAINED:
             return 1
-        if code:
+        if code and code != PASSING:
             noise.seek(0)
             sys.stderr.write(noise.read().decode(errors="replace"))
         return code

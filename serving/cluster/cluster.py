@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from events.clock import Clock
+from events.errors import PASSING
 from serving.cluster.health import State
 from serving.cluster.ports import Ports
 from serving.supervise.log_file import LogFile
@@ -40,6 +41,8 @@ class Member:
         self.log = log
         self.explained = ""
         """Its last line that explains what stopped it."""
+        self.passing = False
+        """Whether that may pass by itself."""
 
 
 class Cluster:
@@ -107,7 +110,7 @@ class Cluster:
             self._look_after(number, member)
         if self._left is not None and not self._is_gone and self._ticks() - self._left[1] >= LEFT_MILLIS:
             self._fall(f"process {self._left[0]} ended while others went on")
-        if self._fallen is not None and (self._explanation or self._ticks() - self._fallen >= FALL_MILLIS):
+        if self._fallen is not None and (self._has_explained or self._ticks() - self._fallen >= FALL_MILLIS):
             self.kill()
         if self._is_gone and self._restarts.due is None:
             self._conclude()
@@ -140,6 +143,11 @@ class Cluster:
     def _explanation(self) -> str:
         return next((member.explained for member in self._members if member.explained), "")
 
+    @property
+    def _has_explained(self) -> bool:
+        # Only its exit code tells whether it may pass: who is about to end is not killed.
+        return any(member.explained and member.process.pid is None for member in self._members)
+
     def _start(self) -> None:
         self._release()
         self._fallen = self._left = None
@@ -148,7 +156,7 @@ class Cluster:
         try:
             self._ports = Ports(len(self._members))
             for number, member in enumerate(self._members):
-                member.explained = ""
+                member.explained, member.passing = "", False
                 member.process.command = self._command(number, self._ports.addresses)
                 member.process.start()
         except OSError as error:
@@ -162,6 +170,7 @@ class Cluster:
         code, last = ended
         self._hear(number, member, last)
         if code:
+            member.passing = code == PASSING
             self._fall(f"process {number} {_how(code)}")
             return
         member.explained = ""
@@ -182,7 +191,8 @@ class Cluster:
         explained = self._explanation
         if explained:
             self.error = explained.removeprefix(EXPLAINED)
-        self._restarts.ended(self._ticks(), explained=bool(explained))
+        lasting = bool(explained) and not any(member.passing for member in self._members)
+        self._restarts.ended(self._ticks(), explained=lasting)
         if self._restarts.given_up:
             self.code = 1
             self._say(explained)

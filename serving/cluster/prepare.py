@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,14 +24,43 @@ def recovery_arguments(folder: Path, variables: Mapping[str, str] = os.environ) 
     """Return Bytewax's arguments for keeping state in `folder`, which is made if it is not there.
 
     Of a cluster over several machines, the first process keeps the state of all; the folders of the others are empty.
+
+    :raises HeadraceError: When it cannot be made; nothing of it is left then.
     """
     if not any(folder.glob("*.sqlite3")):
-        from bytewax.recovery import init_db_dir
-
-        folder.mkdir(parents=True, exist_ok=True)
-        if process_number(variables) in {None, 0}:
-            init_db_dir(folder, RECOVERY_PARTITIONS)
+        number = process_number(variables)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if number in {None, 0}:
+                _make_state(folder)
+        except OSError as error:
+            raise _unmade(folder, os.strerror(error.errno or 0)) from None
     return ["-r", str(folder), "-b", "0"]
+
+
+def _make_state(folder: Path) -> None:
+    """Make all files beside and put them there in one step: half of them would be taken for all.
+
+    By a process of its own, as the engine answers a full disk with a panic and pages about it.
+    """
+    beside = folder.with_name(f"{folder.name}.made")
+    shutil.rmtree(beside, ignore_errors=True)  # of one that was killed
+    try:
+        beside.mkdir()
+        command = [sys.executable, "-m", "bytewax.recovery", str(beside), str(RECOVERY_PARTITIONS)]
+        made = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603  # ours
+        if made.returncode:
+            full = "disk is full" in made.stderr or "No space" in made.stderr
+            said = "the disk is full" if full else next(iter(made.stderr.strip().splitlines()[-1:]), "no reason given")
+            raise _unmade(folder, said)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _unmade(folder: Path, reason: str) -> HeadraceError:
+    hint = "make room and let this user write there, or correct HEADRACE_DATA_DIR, or data_dir in headrace.toml"
+    return HeadraceError(f"the flow's state cannot be made in {folder}: {reason}", hint)
 
 
 def metrics_port_of(flow: str, settings: Settings) -> int:

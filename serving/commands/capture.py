@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,12 +11,15 @@ import typer
 
 from events.clock import system_clock, to_iso
 from events.errors import HeadraceError, StoreError
+from serving.runs import runs
 from stores.capture.places import Place, Places
 from stores.capture_settings import AnyTap, MysqlTapSettings, PostgresTapSettings
 from stores.settings import Settings, load
 
 if TYPE_CHECKING:
     from stores.capture.postgres.checks import Finding
+
+_STEP = 1000
 
 app = typer.Typer(
     help="What is captured from databases, streams and buckets onto the log: check it, set it up, see how far it is.",
@@ -87,46 +91,63 @@ def setup(
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, a line each.")] = False,
 ) -> None:
-    """Show how far each capture is."""
+    """Show how far each capture is, and below that what is wrong with it; then the exit code is 1."""
     settings = load()
     known, faults = _places(settings).read(), _places(settings).faults()
     names = dict.fromkeys([*(tap.name for tap in settings.capture.taps), *known])
     taps = {tap.name: tap for tap in settings.capture.taps}
     rows = [_state(name, taps.get(name), known.get(name)) for name in names]
+    runs_now = runs("capture", settings.data_dir)
     for row in rows:
+        row["running"] = runs_now or row.get("running", False)
         if fault := faults.get(row["name"]):
             row["error"] = fault
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
-        return
-    _draw(rows)
+    else:
+        _draw(rows, known)
+    raise typer.Exit(1 if any(row.get("error") for row in rows) else 0)
 
 
 @app.command()
 def drop(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget the place only: for a server that is gone for good.")
+    ] = False,
 ) -> None:
     """End a capture: drop its slot and the publication of its own. The server keeps no WAL for it any more.
 
     What is on the log stays. Should it run again, everything is read anew.
     """
+    from stores.capture.postgres.admin import forget as forget_postgres
     from stores.capture.postgres.admin import remove
 
     settings = load()
     tap = _one(settings, name)
+    if forget or not isinstance(tap, PostgresTapSettings):
+        _refuse_while_it_runs(settings, name)
     _agreed(f"End the capture {name!r}? What changes from here on is not seen.", yes=yes)
     places = _places(settings)
+    place = places.read().get(name)
+    if isinstance(tap, PostgresTapSettings) and forget:
+        places.note_fault(name, "")
+        left = "; ".join(forget_postgres(tap, places, place))
+        typer.echo(f"-- {name}: forgotten here; if the server is there, its slot still holds back WAL until: {left}")
+        return
     if isinstance(tap, PostgresTapSettings):
-        remove(tap, places, places.read().get(name), _say)
+        ended = remove(tap, places, place, _say)
     elif isinstance(tap, MysqlTapSettings):
         from stores.capture.mysql.admin import reset as reset_mysql
 
-        reset_mysql(tap, places, places.read().get(name))
+        ended = reset_mysql(tap, places, place)
     else:
+        ended = place is not None
         places.remove(name)
-    typer.echo(f"-- {name}: ended")
+    places.note_fault(name, "")
+    typer.echo(f"-- {name}: ended" if ended else f"-- {name}: there is nothing to end, it was never set up")
 
 
 @app.command()
@@ -144,6 +165,8 @@ def reset(
 
     settings = load()
     tap = _one(settings, name)
+    if not isinstance(tap, PostgresTapSettings):  # there, the slot tells whether somebody reads
+        _refuse_while_it_runs(settings, name)
     _agreed(f"Read all of {name!r} anew with the next run?", yes=yes)
     places = _places(settings)
     place = places.read().get(name)
@@ -157,6 +180,8 @@ def reset(
         remove(tap, places, None, _say)
     else:
         reset_postgres(tap, places, place, _say)
+    if not runs("capture", settings.data_dir):  # what stopped it was of the place that is given up
+        places.note_fault(name, "")
     typer.echo(f"-- {name}: the next run reads everything anew")
     if not isinstance(tap, PostgresTapSettings | MysqlTapSettings):
         typer.echo(f"-- {name}: what was deleted there and has not been seen stays; it is not told what is missing")
@@ -176,10 +201,11 @@ def _state(name: str, tap: AnyTap | None, place: Place | None) -> dict[str, Any]
     now = system_clock()
     state: dict[str, Any] = {"name": name, "kind": _kind(tap), "phase": _phase(tap, place)}
     if place is not None:
-        late = None if place.event_time is None else max(0, now - place.event_time)
+        # As of when it was whole, and not as of its newest change: what has not been seen is not known to be there.
+        whole_at = place.true_at(now)
         state |= {
             "events": place.records,
-            "behind_ms": 0 if place.caught_up else late,
+            "behind_ms": None if whole_at is None else max(0, now - whole_at),
             "event_time": None if place.event_time is None else to_iso(place.event_time),
             "written_at": to_iso(place.at),
         }
@@ -197,12 +223,12 @@ def _state(name: str, tap: AnyTap | None, place: Place | None) -> dict[str, Any]
             "confirmed": f"{found.confirmed >> 32:X}/{found.confirmed & 0xFFFFFFFF:X}" if found.confirmed else None,
             "running": found.active,
         }
-        if found.behind == 0:
-            state["behind_ms"] = 0
+        if found.gap:
+            state["error"] = found.gap
     return state
 
 
-def _draw(rows: list[dict[str, Any]]) -> None:
+def _draw(rows: list[dict[str, Any]], known: Mapping[str, Place]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -210,19 +236,44 @@ def _draw(rows: list[dict[str, Any]]) -> None:
     from serving.render import span
 
     drawn = Table("capture", "kind", "phase", "events", "behind", "WAL held", "newest", "", box=None)
+    for column in drawn.columns[:4]:
+        column.no_wrap = True  # where room is short, the others take two lines
+    now = system_clock()
     for row in rows:
-        behind = [] if row.get("behind_bytes") is None else [f"{row['behind_bytes']:,} bytes"]
+        behind = [] if row.get("behind_bytes") is None else [_size(row["behind_bytes"])]
         behind += [] if row.get("behind_ms") is None else [span(row["behind_ms"])]
-        held = "" if row.get("wal_held_bytes") is None else f"{row['wal_held_bytes']:,} bytes"
+        held = "" if row.get("wal_held_bytes") is None else _size(row["wal_held_bytes"])
         events = "" if row.get("events") is None else f"{row['events']:,}"
-        note = row.get("error") or ("runs" if row.get("running") else "")
-        cells = row["name"], row["kind"], row["phase"], events, ", ".join(behind), held
-        drawn.add_row(*map(escape, cells), row.get("event_time") or "", escape(note))
+        place = known.get(row["name"])
+        newest = "" if place is None or place.event_time is None else f"{span(max(0, now - place.event_time))} ago"
+        note = "runs" if row["running"] else "not running"
+        cells = row["name"], row["kind"], row["phase"], events, ", ".join(behind), held, newest, note
+        drawn.add_row(*map(escape, cells))
     console = Console()
     if rows:
         console.print(drawn)
+        for row in rows:
+            if row.get("error"):
+                said = row["error"].removeprefix(f"capture {row['name']!r}: ")
+                typer.echo(f"{row['name']}: {said}")
     else:
         console.print("Nothing is captured: headrace.toml has no [[capture.…]].")
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes in its largest unit."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < _STEP:
+            return f"{size:.0f} {unit}"
+        size /= _STEP
+    return f"{size:.0f} TB"
+
+
+def _refuse_while_it_runs(settings: Settings, name: str) -> None:
+    if runs("capture", settings.data_dir):
+        detail = f"capture {name!r}: the flow runs, and would write its place again"
+        raise HeadraceError(detail, "stop `headrace run capture`, then try again")
 
 
 def _kind(tap: AnyTap | None) -> str:

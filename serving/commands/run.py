@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from events.errors import HeadraceError, SettingsError
-from serving.runs import ALONE, folders_of, missing, streams_of
+from events.errors import PASSING, HeadraceError, SettingsError, UnreachableError
+from serving.runs import ALONE, folders_of, make_folder, missing, streams_of
 from stores.sections import checked_name
 from stores.settings import FLOWS, Settings, load
 
@@ -127,6 +127,8 @@ def start(
 ) -> int:
     """Run a flow until it ends, in processes of its own; return the exit code. Ctrl-C ends it without noise.
 
+    What may pass by itself, such as a server that is away, ends it with `PASSING`.
+
     :arg arguments: Those of `bytewax.run`.
     :arg said: Told before it starts, once nothing speaks against that.
     :arg metrics_port: Port of this machine alone at which its metrics are served meanwhile; 0: nowhere.
@@ -138,7 +140,12 @@ def start(
     from serving.cluster.together import run_together
 
     settings = load()  # a wrong setting is refused here, before a process is started
-    check_store(flow, settings)
+    make_folder(settings.data_dir)
+    try:
+        check_store(flow, settings)
+    except UnreachableError as error:
+        typer.echo(f"headrace: {error}", err=True)
+        return PASSING
     environment = {**os.environ, **variables}
     arguments = [f"dataflows.{_known(flow)}", "-s", "1", *arguments]
     with only_run(flow, settings.data_dir) as lock, ExitStack() as stack:

@@ -1,7 +1,8 @@
 """When a process that has ended is started again, and when never more.
 
 Pauses grow from a second to a minute, and begin anew after a minute of calm. A process that says what is wrong with it,
-time and again and before it ever did its work, is not kept from saying so by a restart: it is given up.
+time and again and before it ever did its work, is not kept from saying so by a restart: it is given up. What may pass
+by itself, such as a server that is away, is none of that.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Restarts:
     def ended(self, now: int, *, explained: bool) -> None:
         """Note that it has ended, without having been asked to.
 
-        :arg explained: Whether it has said in one line what stopped it.
+        :arg explained: Whether it has said in one line what stopped it, and that lasts until somebody mends it.
         """
         ran = now - self._began
         self._proper |= ran >= PROPER_MILLIS

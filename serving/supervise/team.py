@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from events.clock import Clock
+from events.errors import PASSING
 from serving.supervise.health import ProcessHealth, State
 from serving.supervise.log_file import LogFile
 from serving.supervise.process import Process
@@ -70,9 +71,12 @@ class Member:
         except OSError as error:
             self.end(f"cannot be started: {error.strerror}")
 
-    def end(self, said: str) -> None:
-        """Take note that it has ended."""
-        explained = said.startswith(_EXPLAINED)
+    def end(self, said: str, *, passing: bool = False) -> None:
+        """Take note that it has ended.
+
+        :arg passing: Whether what it has said may pass by itself: it is not given up for that.
+        """
+        explained = said.startswith(_EXPLAINED) and not passing
         self.said = said.removeprefix(_EXPLAINED)
         self.restarts.ended(self._ticks(), explained=explained)
         self.since = self._clock()
@@ -161,9 +165,12 @@ class Team:
         code, last = ended
         self._pass_on(member, last)
         heard = member.heard
-        member.end(heard if heard.startswith(_EXPLAINED) and code else "")
+        member.end(heard if heard.startswith(_EXPLAINED) and code else "", passing=code == PASSING)
         if member.state == "given up":
             self._say(member, f"given up: {member.said}; mend it, then start `headrace up` again", "red")
+            return
+        if code == PASSING:
+            self._say(member, f"cannot go on for now; it is started again in {member.seconds} s", "yellow")
             return
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._say(member, f"{how}; it is started again in {member.seconds} s", "yellow")

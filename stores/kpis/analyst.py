@@ -215,6 +215,7 @@ class Analyst:
 
             self._db = duckdb.connect(":memory:", config=dict(_CONFIG))
             self._db.execute("SET TimeZone = 'UTC'")
+            self._db.execute("SET enable_progress_bar = false")
             self._db.execute("SET lock_configuration = true")
         return self._db
 

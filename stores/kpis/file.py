@@ -129,6 +129,8 @@ def open_inside(path: Path, seconds: float, *, writing: bool) -> DuckDBPyConnect
             db = duckdb.connect(str(path), read_only=not writing, config=dict(_WRITING if writing else _READING))
             # Wherever the machine stands, moments are shown and cut into days in UTC.
             db.execute("SET TimeZone = 'UTC'")
+            # It would draw into what other programs read.
+            db.execute("SET enable_progress_bar = false")
             return db
         except (duckdb.Error, _GateClosed) as error:
             if db is not None:

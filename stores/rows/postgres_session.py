@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from events.errors import StoreError
+from events.errors import StoreError, UnreachableError
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -40,6 +40,16 @@ _DEFAULTS: dict[str, Any] = {
     "keepalives_count": 4,
 }
 _OLDEST = 140000
+_LASTING = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "permission denied",
+    "certificate",
+    "does not support SSL",
+)
+"""Words of refusals that last until somebody does something."""
 
 
 def connect(dsn: str, purpose: Purpose = ROW_STORE) -> Session:
@@ -58,7 +68,10 @@ def connect(dsn: str, purpose: Purpose = ROW_STORE) -> Session:
         session: Session = psycopg.connect(**{**_DEFAULTS, **given}, autocommit=True)
     except psycopg.Error as error:
         detail = f"PostgreSQL cannot be reached: {_reason(error, given)}"
-        raise StoreError(detail, f"check the server and {purpose.variable}") from None
+        lasting = any(words in str(error) for words in _LASTING)
+        raise (StoreError if lasting else UnreachableError)(
+            detail, f"check the server and {purpose.variable}"
+        ) from None
     except ValueError:  # such as a NUL
         detail = f"the connection string of {purpose.store} cannot be used"
         raise StoreError(detail, f"correct {purpose.variable}") from None
@@ -83,7 +96,7 @@ def told(session: Session, hint: str = "") -> Iterator[None]:
 def failure(error: psycopg.Error, session: Session | None, hint: str = "") -> StoreError:
     """Return what to raise for an error of PostgreSQL."""
     if session is None or session.closed:
-        return StoreError("the connection to PostgreSQL is lost", "start the flow again: it goes on where it was")
+        return UnreachableError("the connection to PostgreSQL is lost", "start the flow again: it goes on where it was")
     return StoreError(f"PostgreSQL refused: {reason_of(error)}", hint)
 
 

@@ -21,6 +21,8 @@ from bytewax.recovery import init_db_dir
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 240
+KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
+"""How often a flow is killed: `just test-long` has the time for all of them."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from operators.documents.parse import media_type_of, parse
 from stores.embedders.choose import choose_embedder
 from stores.log.files import FileLog
 from tests.dataflows.knowledge_content import content
-from tests.faults.harness import FlowUnderTest, seeded_moments
+from tests.faults.harness import KILLS, FlowUnderTest, seeded_moments
 
 STREAMS = Path(__file__).parents[2] / "fixtures" / "streams"
-KILLS = 20
 
 
 def knowledge(log: Path, *, processes: int = 1, batch: int = 16) -> FlowUnderTest:

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stores.kpis.reader import KpiReader
-from tests.faults.harness import seeded_moments
+from tests.faults.harness import KILLS, seeded_moments
 from tests.faults.writing_kpis import FACTS
 
 ROOT = Path(__file__).parents[2]
-KILLS = 15
 SECONDS = 60
 WHOLE = f"""SELECT (SELECT count(DISTINCT tokens) FROM answers), (SELECT max(tokens) FROM answers),
     (SELECT count(*) FROM answers) = {FACTS}, (SELECT count(DISTINCT value) FROM kpi_values),

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.dataflows.lake_content import SETTINGS, content, expected, record, story
-from tests.faults.harness import FlowUnderTest, seeded_moments
+from tests.faults.harness import KILLS, FlowUnderTest, seeded_moments
 
-KILLS = 20
 CONVERSATIONS = 4_000
 
 
@@ -34,7 +33,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(900)
-def test_a_long_stream_survives_twenty_kills(tmp_path: Path, log: Path) -> None:
+def test_a_long_stream_survives_kills(tmp_path: Path, log: Path) -> None:
     calm = lake(log, batch=500).run(tmp_path / "calm")
     assert calm["rows"] == json.loads(json.dumps(expected(story(11, CONVERSATIONS)), default=str))
 

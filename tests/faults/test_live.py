@@ -129,7 +129,7 @@ def is_newer(tables: LiveTables | Profiles, moment: int) -> bool:
 
 def test_six_kills_under_work_lose_double_and_revive_nothing(tmp_path: Path) -> None:
     pytest.importorskip("confluent_kafka")
-    live(tmp_path, client="confluent", seed=3, kills=6, seconds=20, rate=60, events=3_000)
+    live(tmp_path, client="confluent", seed=3, kills=6, seconds=12, rate=60, events=2_000)
 
 
 @pytest.mark.long

@@ -16,9 +16,8 @@ from fixtures import people
 from fixtures.people import Crowd
 from tests.dataflows.profiles_content import content, crowd_config, partition
 from tests.dataflows.test_profiles import batch_partition
-from tests.faults.harness import ROOT, FlowUnderTest, seeded_moments
+from tests.faults.harness import KILLS, ROOT, FlowUnderTest, seeded_moments
 
-KILLS = 20
 CROWD = Crowd(seed=11, persons=3_000, changes=20_000)
 
 
@@ -48,7 +47,7 @@ def variables(place: Path, batch: int) -> dict[str, str]:
 
 
 @pytest.mark.timeout(900)
-def test_a_long_stream_survives_twenty_kills(tmp_path: Path, place: Path) -> None:
+def test_a_long_stream_survives_kills(tmp_path: Path, place: Path) -> None:
     calm = profiles(place, batch=500).run(tmp_path / "calm")
     assert set(partition(calm).values()) == batch_partition(place / "headrace.toml", people.final(CROWD))
 

@@ -10,9 +10,8 @@ import pytest
 from fixtures.generator import final, write
 from fixtures.generator_source import Scale
 from tests.dataflows.tables_content import CONFIG, STREAMS, content, rows_of
-from tests.faults.harness import FlowUnderTest, seeded_moments
+from tests.faults.harness import KILLS, FlowUnderTest, seeded_moments
 
-KILLS = 20
 SCALE = Scale(seed=3, rows=4_000, events=120_000)
 
 
@@ -49,7 +48,7 @@ def test_two_processes_end_in_the_same_content_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_long_stream_survives_twenty_kills(tmp_path: Path, log: Path) -> None:
+def test_a_long_stream_survives_kills(tmp_path: Path, log: Path) -> None:
     calm = tables(log, batch=500).run(tmp_path / "calm")
     for table, rows in expected(SCALE).items():
         assert rows_of(calm, table) == rows, table

@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from events.errors import StoreError
+from events.errors import PASSING, StoreError
 from stores.capture.postgres.admin import find_faults, script, set_up
 from stores.capture_settings import PostgresTapSettings
 from tests.servers.postgres import PostgresServer, another
-from tests.stores.captured import open_tap
+from tests.stores.captured import open_tap, wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "hunter2"  # noqa: S105  # of a server that lives as long as this module
@@ -107,6 +107,11 @@ CASES: dict[str, tuple[Case, str, str]] = {
         "there is no publication none",
         "create it",
     ),
+    "a table whose updates would fail at the source": (
+        lambda server: settings(server.dsn(), tables=("public.t", "public.nameless")),
+        "public.nameless has no primary key: once published, every UPDATE and DELETE of it fails at the source",
+        "ALTER TABLE public.nameless REPLICA IDENTITY FULL; `headrace capture setup shop --force`",
+    ),
     "a publication without the table": (
         lambda server: settings(server.dsn(), tables=("public.nameless",), publications=("partial",)),
         "the publications do not cover public.nameless",
@@ -143,14 +148,55 @@ def test_the_password_comes_from_its_variable(server: PostgresServer, monkeypatc
 
 
 def test_what_will_hurt_somebody_later_is_a_warning(server: PostgresServer) -> None:
-    found = find_faults(settings(server.dsn(), tables=("public.nameless",)), None)
+    nameless = settings(server.dsn(), tables=("public.nameless",))
+    with server.connect() as root:
+        set_up(nameless, None, print, force=True)
+        try:
+            found = find_faults(nameless, None)
+            open_tap(nameless).close()
+            root.execute("ALTER PUBLICATION headrace_shop SET (publish = 'insert')")
+            harmless = find_faults(nameless, None)
+        finally:
+            wait_until_idle(root)
+            root.execute("DROP PUBLICATION headrace_shop")
+            root.execute("SELECT pg_drop_replication_slot('headrace_shop')")
     assert [(finding.level, finding.hint) for finding in found] == [
         ("warning", "add a primary key, or: ALTER TABLE public.nameless REPLICA IDENTITY FULL")
+    ]
+    assert [finding.detail for finding in harmless] == [
+        "the publication headrace_shop does not publish: update, delete, truncate"
     ]
     partial = find_faults(settings(server.dsn(), publications=("partial",)), None)
     assert [(finding.level, finding.detail) for finding in partial] == [
         ("warning", "the publication partial does not publish: update, delete, truncate")
     ]
+
+
+def test_a_publication_of_somebody_else_that_is_not_as_the_settings_is_refused_with_the_statement_for_its_owner(
+    server: PostgresServer,
+) -> None:
+    found = settings(server.dsn("reader"), snapshot=False)
+    with server.connect() as root:
+        root.execute("CREATE TABLE other (id int PRIMARY KEY); CREATE PUBLICATION headrace_shop FOR TABLE other")
+        try:
+            assert errors(found) == [
+                (
+                    "the publication headrace_shop does not cover public.t, and is not the user's",
+                    'let the owner run: ALTER PUBLICATION "headrace_shop" ADD TABLE ONLY "public"."t"',
+                ),
+                (
+                    "the publication headrace_shop covers public.other too, and is not the user's",
+                    "add them to `tables`, or let its owner run: "
+                    'ALTER PUBLICATION "headrace_shop" DROP TABLE "public"."other"',
+                ),
+            ]
+            with pytest.raises(StoreError, match=r"does not cover public\.t"):
+                open_tap(found)
+            root.execute('ALTER PUBLICATION "headrace_shop" ADD TABLE ONLY "public"."t"')
+            root.execute('ALTER PUBLICATION "headrace_shop" DROP TABLE "public"."other"')
+            assert errors(found) == []
+        finally:
+            root.execute("DROP PUBLICATION headrace_shop; DROP TABLE other")
 
 
 def test_the_printed_sql_is_what_a_plain_user_lacks(server: PostgresServer) -> None:
@@ -191,7 +237,7 @@ def test_a_flow_that_cannot_reach_its_database_ends_with_one_line(tmp_path: Path
     environment = {**os.environ, "HEADRACE_CONFIG": str(tmp_path / "headrace.toml")}
     command = [sys.executable, "-m", "serving.cli", "run", "capture"]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert ran.returncode == 1
+    assert ran.returncode == PASSING
     lines = [line for line in ran.stderr.splitlines() if line.startswith("headrace: ")]
     assert len(lines) == 1
     assert "cannot be reached" in lines[0]

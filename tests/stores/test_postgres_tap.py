@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,7 +22,7 @@ from stores.capture.postgres import admin
 from stores.capture.postgres.tap import BUSY_MILLIS, LOOK_MILLIS, PostgresTap
 from stores.capture_settings import PostgresTapSettings
 from tests.servers.postgres import PostgresServer, running
-from tests.stores.captured import Story, changes_of, clear, wait_until_idle
+from tests.stores.captured import DEADLINE, Story, changes_of, clear, wait_until_idle
 
 Database = psycopg.Connection[Any]
 
@@ -397,7 +399,7 @@ def test_after_a_reset_all_is_read_anew_and_what_went_in_the_gap_is_gone(
 
 
 def test_a_slot_that_somebody_streams_is_waited_for_and_then_refused_with_the_remedy(
-    story: Story, db: Database
+    story: Story, db: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     story.run()
     db.execute("INSERT INTO t VALUES (1, 'a')")
@@ -413,6 +415,54 @@ def test_a_slot_that_somebody_streams_is_waited_for_and_then_refused_with_the_re
         with pytest.raises(StoreError, match="streams from the slot") as refused:
             draw_often(second)
     assert re.search(r"pg_terminate_backend\(\d+\)", refused.value.hint)
+    assert re.search(r"pg_terminate_backend\(\d+\)\); trying again", caplog.text)
+
+
+def test_how_long_a_server_was_away_is_told_in_seconds(
+    story: Story, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0]
+    settings = story.settings
+    decoder = PostgresDecoder(settings.name, settings.target)
+    with closing(PostgresTap(settings, None, lambda: system_clock() + now[0], decoder)) as tap:
+        draw_until_said(tap, caplog, "")
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace'")
+        draw_until_said(tap, caplog, "trying again")
+        now[0] += 43_000
+        draw_until_said(tap, caplog, "back after")
+    assert re.search(r"back after 4\d s$", caplog.records[-1].message)
+
+
+def draw_until_said(tap: PostgresTap, caplog: pytest.LogCaptureFixture, words: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    tap.draw(10)
+    while words not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        tap.draw(10)
+
+
+def test_a_slot_that_is_gone_is_said_by_whoever_asks_how_far_the_capture_is(story: Story, db: Database) -> None:
+    assert admin.standing(story.settings, None).gap == ""
+    story.run()
+    story.follow(db)
+    story.end()
+    place = Place(story.place, None, True, 1, 0)
+    assert admin.standing(story.settings, place).gap == ""
+    wait_until_idle(db)
+    db.execute("SELECT pg_drop_replication_slot(%s)", (story.settings.slot_name,))
+    assert admin.standing(story.settings, place).gap == (
+        "the slot headrace_shop is gone, and with it what came next "
+        "(`headrace capture reset shop` has everything read again)"
+    )
+
+
+def test_ending_a_capture_tells_whether_there_was_anything_to_end(story: Story, tmp_path: Path) -> None:
+    places = Places(tmp_path / "places")
+    said: list[str] = []
+    assert not admin.remove(story.settings, places, None, said.append)
+    admin.set_up(story.settings, None, said.append)
+    assert admin.remove(story.settings, places, None, said.append)
+    assert not admin.remove(story.settings, places, None, said.append)
 
 
 def draw_often(tap: PostgresTap) -> None:

@@ -52,8 +52,12 @@ def script(settings: MysqlTapSettings) -> list[str]:
     ]
 
 
-def reset(settings: MysqlTapSettings, places: Places, place: Place | None) -> None:
-    """Have the next run read everything anew; what was deleted meanwhile goes by a truncation."""
+def reset(settings: MysqlTapSettings, places: Places, place: Place | None) -> bool:
+    """Have the next run read everything anew; what was deleted meanwhile goes by a truncation.
+
+    Tell whether there was a place to give up.
+    """
     if place is not None:
         # As of when what is served was whole, says nothing any more.
         places.write({settings.name: Place(ANEW, None, caught_up=False, at=place.at, records=place.records)})
+    return place is not None and place.place != ANEW

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from events.errors import MissingExtraError, StoreError
+from events.errors import MissingExtraError, StoreError, UnreachableError
 from stores.capture.mysql.place import remedy
 from stores.capture_settings import MysqlTapSettings
 
@@ -34,7 +34,7 @@ _ALTERED = frozenset({1054, 1146, 1412})
 _DENIED, _HOST_DENIED, _NO_RIGHT, _BINLOG, _NO_READ = 1045, 1130, 1227, 1236, (1142, 1143, 1044)
 
 
-class LostError(StoreError):
+class LostError(UnreachableError):
     """The server is away, or the connection to it; it may come back."""
 
 

@@ -14,13 +14,13 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from events.errors import StoreError
 from stores.capture.places import Place, Places
 from stores.capture.postgres import checks, publishing
-from stores.capture.postgres.catalog import Table, find_publications, find_tables, published
+from stores.capture.postgres.catalog import find_publications, find_tables, published
 from stores.capture.postgres.checks import Finding
 from stores.capture.postgres.opening import drop_slot
 from stores.capture.postgres.place import ANEW, read_place, remedy
 from stores.capture.postgres.publishing import Said
 from stores.capture.postgres.replication import Replication
-from stores.capture.postgres.session import BusyError, Session, connect, current_lsn
+from stores.capture.postgres.session import BusyError, LostError, Session, connect, current_lsn
 from stores.capture_settings import PostgresTapSettings
 
 _LOOKS = 40
@@ -33,12 +33,14 @@ class Standing(msgspec.Struct, frozen=True):
     :arg held: Bytes of WAL that the slot holds back on the server's disk.
     :arg confirmed: LSN before which the server may forget; 0 without a slot.
     :arg active: Whether somebody streams the slot at this moment.
+    :arg gap: Why the slot does not have what comes behind the place; empty if it has.
     """
 
     behind: int | None
     held: int
     confirmed: int
     active: bool
+    gap: str = ""
 
 
 def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Finding]:
@@ -58,8 +60,7 @@ def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Find
             if slot is not None:
                 found += checks.check_slot(settings, session, slot)
             elif known is not None and known.phase != "anew":
-                detail = f"the slot {settings.slot_name} is gone, and with it what came next"
-                found.append(Finding("error", detail, remedy(settings)))
+                found.append(Finding("error", _gone(settings), remedy(settings)))
             if not any(finding.level == "error" for finding in found):
                 with closing(Replication(settings)) as replication:
                     replication.identify()
@@ -97,7 +98,8 @@ def set_up(settings: PostgresTapSettings, place: Place | None, said: Said, *, fo
         tables = find_tables(settings, session, settings.tables)
         warnings += checks.raise_errors(settings, checks.check_tables(settings, session, tables))
         publications = find_publications(settings, session)
-        warnings += checks.raise_errors(settings, checks.check_publications(settings, session, tables, publications))
+        fit = checks.check_publications(settings, session, tables, publications, force=force)
+        warnings += checks.raise_errors(settings, fit)
         slot = checks.find_slot(settings, session)
         known = read_place(settings, None if place is None else place.place)
         begun = known is not None and known.phase != "anew"
@@ -107,7 +109,6 @@ def set_up(settings: PostgresTapSettings, place: Place | None, said: Said, *, fo
         covered = published(publications)
         missing = [table for name, table in tables.items() if name not in covered]
         if missing and not settings.publications:
-            _refuse_nameless(settings, missing, force=force)
             if publications:
                 for blocked in publishing.widen(settings, session, missing, said):
                     raise blocked
@@ -137,19 +138,35 @@ def reset(settings: PostgresTapSettings, places: Places, place: Place, said: Sai
         _drop_slot(settings, session, said)
 
 
-def remove(settings: PostgresTapSettings, places: Places, place: Place | None, said: Said) -> None:
-    """Drop slot and own publication. A capture that is set up again reads everything anew.
+def remove(settings: PostgresTapSettings, places: Places, place: Place | None, said: Said) -> bool:
+    """Drop slot and own publication: tell whether there was anything to end.
+
+    A capture that is set up again reads everything anew.
 
     :raises StoreError: When the server is not there, or the capture runs.
     """
-    with closing(connect(settings)) as session:
+    with closing(_reach(settings)) as session:
         _free(settings, session)
+        slot = checks.find_slot(settings, session)
         if place is not None:
             # Not forgotten: rows that are deleted until it is captured again would never go.
             places.write({settings.name: _forgotten(place)})
         _drop_slot(settings, session, said)
-        if not settings.publications and find_publications(settings, session):
+        ours = not settings.publications and bool(find_publications(settings, session))
+        if ours:
             publishing.run(settings, session, [publishing.drop(settings)], said)
+    known = place is not None and place.place != ANEW
+    return known or slot is not None or ours
+
+
+def forget(settings: PostgresTapSettings, places: Places, place: Place | None) -> list[str]:
+    """Forget the place of a capture whose server is gone: return what is still to be run there, should it come back."""
+    if place is not None:
+        places.write({settings.name: _forgotten(place)})
+    left = [SQL("SELECT pg_drop_replication_slot({})").format(settings.slot_name)]
+    if not settings.publications:
+        left.append(publishing.drop(settings))
+    return [statement.as_string(None) for statement in left]
 
 
 def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
@@ -161,10 +178,25 @@ def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
         slot = checks.find_slot(settings, session)
         newest = current_lsn(settings, session)
     known = read_place(settings, None if place is None else place.place)
-    behind = None if known is None or known.phase == "anew" else max(0, newest - known.end)
+    begun = known is not None and known.phase != "anew"
+    behind = max(0, newest - known.end) if known is not None and begun else None
     if slot is None:
-        return Standing(behind, 0, 0, active=False)
-    return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader))
+        gap = _gone(settings) if begun else ""
+        return Standing(behind, 0, 0, active=False, gap=f"{gap} ({remedy(settings)})" if gap else "")
+    gap = f"the slot {settings.slot_name} no longer has what comes next: {slot.lost} ({remedy(settings)})"
+    return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader), gap=gap if slot.lost else "")
+
+
+def _reach(settings: PostgresTapSettings) -> Session:
+    try:
+        return connect(settings)
+    except LostError as lost:
+        hint = f"{lost.hint}; if it is gone for good: `headrace capture drop {settings.name} --forget`"
+        raise LostError(lost.detail, hint) from None
+
+
+def _gone(settings: PostgresTapSettings) -> str:
+    return f"the slot {settings.slot_name} is gone, and with it what came next"
 
 
 def _forgotten(place: Place) -> Place:
@@ -192,17 +224,6 @@ def _drop_slot(settings: PostgresTapSettings, session: Session, said: Said) -> N
         return
     said(f"SELECT pg_drop_replication_slot('{settings.slot_name}')")
     drop_slot(settings, session)
-
-
-def _refuse_nameless(settings: PostgresTapSettings, tables: list[Table], *, force: bool) -> None:
-    nameless = [name for table in tables for name in table.nameless]
-    if nameless and not force:
-        detail = (
-            f"capture {settings.name!r}: {nameless[0]} has no primary key: once published, every UPDATE and DELETE of "
-            "it fails at the source"
-        )
-        hint = f"add a primary key, or ALTER TABLE {nameless[0]} REPLICA IDENTITY FULL; --force publishes it as it is"
-        raise StoreError(detail, hint)
 
 
 def _new_slot(settings: PostgresTapSettings) -> Composed:

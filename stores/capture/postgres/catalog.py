@@ -123,9 +123,14 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """A publication. `lacking` are the operations that it does not publish."""
+    """A publication.
+
+    :arg owned: Whether the user may alter it.
+    :arg lacking: Operations that it does not publish.
+    """
 
     oid: int
+    owned: bool
     lacking: tuple[str, ...]
     tables: Mapping[str, Published]
 
@@ -207,8 +212,9 @@ def find_publications(settings: PostgresTapSettings, session: Session) -> dict[s
     :raises LostError: When the database cannot be asked.
     """
     names = list(settings.publication_names)
-    query = "SELECT pubname, oid::bigint, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication"
-    found = _fetch(settings, session, f"{query} WHERE pubname = ANY(%s)", names)
+    query = """SELECT pubname, oid::bigint, pg_has_role(pubowner, 'USAGE'), pubinsert, pubupdate, pubdelete, pubtruncate
+        FROM pg_publication WHERE pubname = ANY(%s)"""
+    found = _fetch(settings, session, query, names)
     version = session.info.server_version
     lists = "attnames, rowfilter" if version >= _LISTS else "NULL::name[], NULL::text"
     query = f"SELECT pubname, schemaname || '.' || tablename, {lists} FROM pg_publication_tables"  # noqa: S608  # ours
@@ -219,9 +225,12 @@ def find_publications(settings: PostgresTapSettings, session: Session) -> dict[s
     operations = ("insert", "update", "delete", "truncate")
     return {
         name: Publication(
-            oid, tuple(op for op, there in zip(operations, flags, strict=True) if not there), tables.get(name, {})
+            oid,
+            owned,
+            tuple(op for op, there in zip(operations, flags, strict=True) if not there),
+            tables.get(name, {}),
         )
-        for name, oid, *flags in found
+        for name, oid, owned, *flags in found
     }
 
 

@@ -93,7 +93,7 @@ def check_room(settings: PostgresTapSettings, session: Session, slot: Slot | Non
 
 
 def check_tables(settings: PostgresTapSettings, session: Session, tables: Mapping[str, Table]) -> Iterator[Finding]:
-    """Look at the tables: whether they are there, can be captured, may be read, and have an identity."""
+    """Look at the tables: whether they are there, can be captured, and may be read."""
     user = session.info.user
     for name in settings.tables:
         table = tables.get(name)
@@ -108,16 +108,20 @@ def check_tables(settings: PostgresTapSettings, session: Session, tables: Mappin
         elif settings.snapshot and not (table.reachable and table.readable):
             grants = "; ".join(_text(grant, session) for grant in grants_of(table, user))
             yield Finding("error", f"the user {user} may not read {name}", grants)
-        for nameless in table.nameless if table else ():
-            hint = f"add a primary key, or: ALTER TABLE {nameless} REPLICA IDENTITY FULL"
-            detail = f"{nameless} has no primary key: once published, every UPDATE and DELETE of it fails at the source"
-            yield Finding("warning", detail, hint)
 
 
 def check_publications(
-    settings: PostgresTapSettings, session: Session, tables: Mapping[str, Table], found: Mapping[str, Publication]
+    settings: PostgresTapSettings,
+    session: Session,
+    tables: Mapping[str, Table],
+    found: Mapping[str, Publication],
+    *,
+    force: bool = False,
 ) -> Iterator[Finding]:
-    """Look whether the publications cover the tables, or can be made to."""
+    """Look whether the publications cover the tables, or can be made to, and what that does to who writes to them.
+
+    :arg force: Whether tables may be published of which the server then refuses updates and deletes.
+    """
     own = not settings.publications
     for name in settings.publication_names:
         publication = found.get(name)
@@ -136,6 +140,8 @@ def check_publications(
         add = _text(SQL("ALTER PUBLICATION {} ADD TABLE {}").format(Identifier(first), _list(missing)), session)
         hint = f"{add}; partitioned tables need publish_via_partition_root"
         yield Finding("error", f"the publications do not cover {names}", hint)
+    elif found and own:
+        yield from _check_own(settings, session, missing, found, sorted(covered.keys() - tables.keys()))
     elif missing and not all(table.owned for table in missing):
         foreign = ", ".join(table.name for table in missing if not table.owned)
         hint = f"let their owner run what `headrace capture setup {settings.name} --print` prints"
@@ -145,6 +151,53 @@ def check_publications(
             Identifier(session.info.dbname), Identifier(session.info.user)
         )
         yield Finding("error", "the user may not create a publication", _text(grant, session))
+    for table in tables.values():
+        yield from _check_identity(settings, table, found, force=force)
+
+
+def _check_own(
+    settings: PostgresTapSettings,
+    session: Session,
+    missing: list[Table],
+    found: Mapping[str, Publication],
+    surplus: list[str],
+) -> Iterator[Finding]:
+    """Look whether the user may make our own publication cover just the tables of the settings."""
+    (name,) = settings.publication_names
+    altered = SQL("ALTER PUBLICATION {} {} TABLE {}")
+    if missing and not (found[name].owned and all(table.owned for table in missing)):
+        only = SQL(", ").join(SQL("ONLY {}").format(of(table)) for table in missing)
+        hint = _text(altered.format(Identifier(name), SQL("ADD"), only), session)
+        detail = (
+            f"the publication {name} does not cover {', '.join(table.name for table in missing)}, and is not the user's"
+        )
+        if found[name].owned:
+            detail = (
+                f"only the owner of {', '.join(table.name for table in missing if not table.owned)} can publish them"
+            )
+        yield Finding("error", detail, f"let the owner run: {hint}")
+    if surplus and not found[name].owned:
+        tables = SQL(", ").join(Identifier(*table.split(".", 1)) for table in surplus)
+        hint = _text(altered.format(Identifier(name), SQL("DROP"), tables), session)
+        detail = f"the publication {name} covers {', '.join(surplus)} too, and is not the user's"
+        yield Finding("error", detail, f"add them to `tables`, or let its owner run: {hint}")
+
+
+def _check_identity(
+    settings: PostgresTapSettings, table: Table, found: Mapping[str, Publication], *, force: bool
+) -> Iterator[Finding]:
+    """Look whether the server can say which row was updated or deleted: else it refuses to, once that is published."""
+    covering = [publication for publication in found.values() if table.name in publication.tables]
+    if covering and all({"update", "delete"} <= set(publication.lacking) for publication in covering):
+        return
+    ours = not covering and not settings.publications
+    for nameless in table.nameless:
+        hint = f"add a primary key, or: ALTER TABLE {nameless} REPLICA IDENTITY FULL"
+        if ours and not force:
+            hint += f"; `headrace capture setup {settings.name} --force` publishes it as it is"
+        what = "once published," if not covering else "it is published, and so"
+        detail = f"{nameless} has no primary key: {what} every UPDATE and DELETE of it fails at the source"
+        yield Finding("error" if ours and not force else "warning", detail, hint)
 
 
 def check_slot(settings: PostgresTapSettings, session: Session, slot: Slot) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from events.errors import StoreError
+from events.errors import StoreError, UnreachableError
 from stores.capture.postgres.decoding import SESSION
 from stores.capture_settings import PostgresTapSettings
 
@@ -42,7 +42,7 @@ _LOCKED = "55P03"
 _INTERNAL = "XX"
 
 
-class LostError(StoreError):
+class LostError(UnreachableError):
     """The server is away, or the connection to it; it may come back.
 
     :arg soon: Whether it is about to: a server that starts, a slot whose last reader has just gone.

@@ -43,6 +43,7 @@ OPEN_SECONDS = 2.0
 """How long the first opening is waited for; it goes on behind that."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 100, 10_000
+_SECOND = 1_000
 _WAIT_SECONDS = 0.02
 _logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class PostgresTap(Tap):
         self._begin(link)
         if self._lost_at is not None:
             away = self._clock() - self._lost_at
-            _logger.warning("capture %r: back after %d ms", self._settings.name, away)
+            _logger.warning("capture %r: back after %s", self._settings.name, _span(away))
         self._met = True
         self._lost_at = self._busy_since = None
         self._pause = _FIRST_PAUSE
@@ -348,7 +349,9 @@ class PostgresTap(Tap):
             raise lost
         if self._lost_at is None:
             self._lost_at = now
-            _logger.warning("%s; trying again", lost.detail)
+            # Of a slot's reader nobody knows whether it is going to leave by itself.
+            said = str(lost) if isinstance(lost, BusyError) else lost.detail
+            _logger.warning("%s; trying again", said)
         self._again_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
@@ -357,3 +360,7 @@ class PostgresTap(Tap):
             if warning.detail not in self._warned:
                 self._warned.add(warning.detail)
                 _logger.warning("capture %r: %s (%s)", self._settings.name, warning.detail, warning.hint)
+
+
+def _span(millis: int) -> str:
+    return f"{millis} ms" if millis < _SECOND else f"{millis / _SECOND:.0f} s"

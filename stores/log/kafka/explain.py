@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from events.errors import HeadraceError, MissingExtraError, RejectedError, StoreError
+from events.errors import HeadraceError, MissingExtraError, RejectedError, StoreError, UnreachableError
 
 _UNKNOWN = ("was refused", "look into the log of the broker")
 
@@ -71,12 +71,12 @@ def unreachable(servers: Sequence[str], seconds: float, reason: str = "") -> Sto
     """Return what to say when no broker has answered for so long."""
     because = f": {reason}" if reason else ""
     detail = f"no broker of {', '.join(servers)} has answered for {seconds:g} s{because}"
-    return StoreError(detail, "start it, or correct log.kafka.servers and log.kafka.security")
+    return UnreachableError(detail, "start it, or correct log.kafka.servers and log.kafka.security")
 
 
 def unknown_host(server: str) -> StoreError:
     """Return what to say when a server's name leads nowhere."""
-    return StoreError(f"there is no host of the name in {server!r}", "correct log.kafka.servers")
+    return UnreachableError(f"there is no host of the name in {server!r}", "correct log.kafka.servers")
 
 
 def denied(user: str, reason: str = "") -> StoreError:

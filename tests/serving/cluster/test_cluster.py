@@ -38,6 +38,9 @@ if role == "fail":
 if role == "explain":
     print("headrace: the broker is gone (start it)", file=sys.stderr, flush=True)
     sys.exit(3)
+if role == "pass":
+    print("headrace: the broker is away (start it)", file=sys.stderr, flush=True)
+    sys.exit(75)
 if role == "warn":
     print("WARNING x: that is odd", flush=True)
 time.sleep(600)
@@ -151,6 +154,13 @@ def test_what_one_explains_before_it_ever_worked_ends_all_with_that_line(tmp_pat
     assert troupe.cluster.error == "the broker is gone (start it)"
     assert troupe.cluster.pids == (None, None)
     assert troupe.lives(0) == troupe.lives(0)[:1]
+
+
+def test_what_one_explains_that_may_pass_is_told_and_tried_again(tmp_path: Path, left: list[Troupe]) -> None:
+    troupe = Troupe(tmp_path, "live,live,end", "pass,pass,end")
+    left.append(troupe)
+    assert troupe.turn_to_end() == 0
+    assert troupe.said == ["the broker is away (start it); all processes are started again in 1 s"] * 2
 
 
 def test_what_is_explained_although_another_one_died_first_counts(tmp_path: Path, left: list[Troupe]) -> None:

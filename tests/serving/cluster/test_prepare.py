@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from events.errors import HeadraceError
+from events.errors import PASSING, HeadraceError, UnreachableError
 from serving.cluster.prepare import (
     RECOVERY_PARTITIONS,
     metrics_port_of,
@@ -14,7 +15,7 @@ from serving.cluster.prepare import (
     process_number,
     recovery_arguments,
 )
-from serving.commands.run import run
+from serving.commands.run import run, start
 from stores.settings import FLOWS, load
 from tests.dataflows.tables_content import CONFIG
 
@@ -33,6 +34,46 @@ def test_a_new_folder_has_64_files_and_an_old_one_keeps_its_own(tmp_path: Path) 
     init_db_dir(tmp_path / "old", 3)
     recovery_arguments(tmp_path / "old", {})
     assert len(files(tmp_path / "old")) == 3
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_that_is_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cramped = tmp_path / "python"
+    cramped.write_text(f'#!/bin/bash\nulimit -f 4\nexec {sys.executable} "$@"\n')
+    cramped.chmod(0o755)
+    state = tmp_path / "data" / "state"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(cramped))
+        with pytest.raises(HeadraceError, match=r"the flow's state cannot be made in .*state: .*make room") as error:
+            recovery_arguments(state, {})
+    assert "\n" not in str(error.value)
+    assert list(state.parent.rglob("*")) == [state]
+    (state.parent / "state.made").mkdir()  # as one that was killed leaves it
+    (state.parent / "state.made" / "part-0.sqlite3").touch()
+    recovery_arguments(state, {})
+    assert len(files(state)) == 64
+    assert list(state.parent.iterdir()) == [state]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HeadraceError, match=r"cannot be made in .*state: Not a directory"):
+        recovery_arguments(tmp_path / "file" / "state", {})
+
+
+def test_a_store_whose_server_is_away_ends_a_flow_so_that_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*_: object) -> None:
+        detail = "the server is away"
+        raise UnreachableError(detail, "start it")
+
+    monkeypatch.setenv("HEADRACE_CONFIG", str(CONFIG))
+    monkeypatch.setenv("HEADRACE_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("serving.cluster.prepare.check_store", away)
+    assert start("tables", {}, []) == PASSING
+    assert capsys.readouterr().err == "headrace: the server is away (start it)\n"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ class _Undone(Exception):  # the transaction is to be rolled back
 
 
 def _transaction(session: psycopg.Connection[Any], chance: random.Random, number: int) -> None:
+    if number == 0 and chance.random() < 0.03:
+        # By itself: PostgreSQL 18.4 now and then fails to decode it within a larger transaction.
+        session.execute("TRUNCATE u")
+        return
     try:
         with session.transaction():
             for _ in range(chance.choice((1, 1, 3, 20))):
@@ -76,8 +80,6 @@ def _transaction(session: psycopg.Connection[Any], chance: random.Random, number
                     session.execute(f"DELETE FROM {table} WHERE id = %s", (key,))  # noqa: S608
                 elif roll < 0.7:
                     session.execute(f"UPDATE {table} SET id = %s WHERE id = %s", (chance.randrange(KEYS), key))  # noqa: S608
-                elif roll < 0.705 and number == 0:
-                    session.execute("TRUNCATE u")
                 else:
                     session.execute(f"UPDATE {table} SET v = %s WHERE id = %s", (str(value), key))  # noqa: S608
             if chance.random() < 0.1:

@@ -44,7 +44,7 @@ def kill_often(place: Place, kills: int, seed: int) -> None:
 
 
 def test_kills_under_a_stream_lose_and_double_nothing(tmp_path: Path) -> None:
-    place = Place(tmp_path, SCALE, parts=6)
+    place = Place(tmp_path, SCALE, parts=4)
     kill_often(place, kills=3, seed=1)
     place.assert_equals_source()
 
@@ -65,7 +65,7 @@ def test_twenty_kills_and_those_of_the_supervisor_lose_and_double_nothing(tmp_pa
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_however_the_supervisor_ends_nothing_is_left_running(tmp_path: Path, number: int) -> None:
-    place = Place(tmp_path, SCALE, parts=6)
+    place = Place(tmp_path, SCALE, parts=4)
     place.append_part()
     with place.running("--processes", "2") as running:
         running.wait_until(place.engines, "its processes")
@@ -79,7 +79,7 @@ def test_however_the_supervisor_ends_nothing_is_left_running(tmp_path: Path, num
 
 
 def test_a_process_that_hangs_is_ended_with_the_others(tmp_path: Path) -> None:
-    place = Place(tmp_path, SCALE, parts=6)
+    place = Place(tmp_path, SCALE, parts=4)
     place.append_part()
     with place.running("--processes", "2") as running:
         running.wait_until(place.is_taken_in, "the flow to work")

@@ -40,7 +40,7 @@ def test_two_processes_end_in_the_same_content_as_one(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_the_recorded_stream_survives_kills_in_two_processes(tmp_path: Path) -> None:
     expected = knowledge(STREAMS, batch=4).run(tmp_path / "calm")
-    moments = seeded_moments(seed=5, count=5, longest=0.5)
+    moments = seeded_moments(seed=5, count=KILLS // 3, longest=0.5)
     found, kills = knowledge(STREAMS, processes=2, batch=1).run_killed(tmp_path / "killed", moments)
     assert found == expected
     assert kills > 0

@@ -46,7 +46,7 @@ def test_a_long_stream_survives_kills(tmp_path: Path, log: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_kills_in_two_processes_lose_nothing(tmp_path: Path, log: Path) -> None:
-    moments = seeded_moments(seed=5, count=3, longest=0.5)
+    moments = seeded_moments(seed=5, count=KILLS // 3, longest=0.5)
     killed, kills = lake(log, processes=2).run_killed(tmp_path / "killed", moments)
     assert killed["rows"] == json.loads(json.dumps(expected(story(11, CONVERSATIONS)), default=str))
     assert kills > 0

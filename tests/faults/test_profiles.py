@@ -60,7 +60,7 @@ def test_a_long_stream_survives_kills(tmp_path: Path, place: Path) -> None:
 @pytest.mark.timeout(600)
 def test_kills_in_two_processes_lose_nothing(tmp_path: Path, place: Path) -> None:
     calm = profiles(place, batch=500).run(tmp_path / "calm", recovery=False)
-    moments = seeded_moments(seed=5, count=4, longest=1.0)
+    moments = seeded_moments(seed=5, count=KILLS // 3, longest=1.0)
     killed, kills = profiles(place, processes=2, batch=8).run_killed(tmp_path / "killed", moments)
     assert killed == calm
     assert kills > 0

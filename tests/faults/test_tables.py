@@ -61,7 +61,7 @@ def test_a_long_stream_survives_kills(tmp_path: Path, log: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_kills_in_two_processes_lose_nothing(tmp_path: Path, log: Path) -> None:
-    moments = seeded_moments(seed=5, count=4, longest=1.0)
+    moments = seeded_moments(seed=5, count=KILLS // 3, longest=1.0)
     killed, kills = tables(log, processes=2, batch=8).run_killed(tmp_path / "killed", moments)
     for table, rows in expected(SCALE).items():
         assert rows_of(killed, table) == rows, table

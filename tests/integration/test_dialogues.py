@@ -74,6 +74,7 @@ def place_of(value: StoredValue) -> Place:
     return value.kpi, value.window, value.start, value.end, value.group
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.realdata("multiwoz")
 def test_every_kpi_of_real_dialogues_is_what_sql_says_of_their_files(

@@ -197,7 +197,7 @@ class Cluster:
             self.code = 1
             self._say(explained)
             return
-        seconds = max(0, (self._restarts.due or 0) - self._ticks() + 999) // 1000
+        seconds = max(1, ((self._restarts.due or 0) - self._ticks() + 999) // 1000)
         self._say(f"{self.error}; all processes are started again in {seconds} s")
         for member in self._members:
             member.log.write([f"({self.error})"])

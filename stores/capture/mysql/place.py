@@ -12,8 +12,10 @@ from typing import Any, Literal
 import msgspec
 
 from events.binlog import BinlogPoint
-from events.errors import StoreError
+from stores.capture.left import ANEW, place_as, remedy
 from stores.capture_settings import MysqlTapSettings
+
+__all__ = ["ANEW", "MysqlPlace", "read_place", "remedy", "written_place"]
 
 
 class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,30 +33,15 @@ class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tables: tuple[str, ...] = ()
 
 
-ANEW: dict[str, Any] = {"phase": "anew"}
-"""Place of a server that is to be read anew."""
-
-
 def read_place(settings: MysqlTapSettings, place: Any) -> MysqlPlace | None:
     """Read what `written_place` wrote.
 
     :raises StoreError: When it is no place of MySQL.
     """
-    if place is None:
-        return None
-    try:
-        return msgspec.convert(place, MysqlPlace)
-    except msgspec.ValidationError as error:
-        detail = f"capture {settings.name!r}: the place where it was left is none of MySQL: {error}"
-        raise StoreError(detail, remedy(settings)) from None
+    return place_as(MysqlPlace, "MySQL", settings, place)
 
 
 def written_place(place: MysqlPlace) -> dict[str, Any]:
     """Return the place as plain data."""
     written: dict[str, Any] = msgspec.to_builtins(place)
     return written
-
-
-def remedy(settings: MysqlTapSettings) -> str:
-    """Return what helps when there is a gap."""
-    return f"`headrace capture reset {settings.name}` has everything read again"

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from events.errors import StoreError
+from stores.capture.left import ANEW, place_as, remedy
 from stores.capture_settings import PostgresTapSettings
+
+__all__ = ["ANEW", "Asked", "PostgresPlace", "read_place", "remedy", "written_place"]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,30 +54,15 @@ class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     asked: Asked | None = None
 
 
-ANEW: dict[str, Any] = {"phase": "anew"}
-"""Place of a database that is to be read anew."""
-
-
 def read_place(settings: PostgresTapSettings, place: Any) -> PostgresPlace | None:
     """Read what `written_place` wrote.
 
     :raises StoreError: When it is no place of PostgreSQL.
     """
-    if place is None:
-        return None
-    try:
-        return msgspec.convert(place, PostgresPlace)
-    except msgspec.ValidationError as error:
-        detail = f"capture {settings.name!r}: the place where it was left is none of PostgreSQL: {error}"
-        raise StoreError(detail, remedy(settings)) from None
+    return place_as(PostgresPlace, "PostgreSQL", settings, place)
 
 
 def written_place(place: PostgresPlace) -> dict[str, Any]:
     """Return the place as plain data."""
     written: dict[str, Any] = msgspec.to_builtins(place)
     return written
-
-
-def remedy(settings: PostgresTapSettings) -> str:
-    """Return what helps when there is a gap."""
-    return f"`headrace capture reset {settings.name}` has everything read again"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.servers import free_port
 from serving.cluster.endpoint import serving_metrics
 from stores.settings import Settings, load
 
@@ -16,12 +17,6 @@ from stores.settings import Settings, load
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load(data_dir=tmp_path / "data")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def ask(port: int, path: str, host: str) -> tuple[int, str]:

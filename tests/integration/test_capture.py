@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from events.errors import PASSING
+from events.log import LogRecord
 from stores.log.files import FileLog
 from tests.servers.postgres import PostgresServer, running
 from tests.stores.captured import live_rows, source_rows
@@ -70,9 +71,15 @@ def headrace(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-def captured(config: Path) -> list[Any]:
+def captured(config: Path) -> list[LogRecord]:
     log = FileLog(config.parent / "data" / "log")
-    return [record for partition in log.partitions("shop") for record in log.read("shop", partition, 0, 1_000_000)[0]]
+    found: list[LogRecord] = []
+    for partition in log.partitions("shop"):
+        records, offset = log.read("shop", partition, 0, 10_000)
+        while records:
+            found += records
+            records, offset = log.read("shop", partition, offset, 10_000)
+    return found
 
 
 def wait_for(config: Path, db: psycopg.Connection[Any], process: subprocess.Popen[bytes]) -> None:

@@ -127,16 +127,18 @@ def unreachable(settings: PostgresTapSettings, said: str) -> StoreError:
     """Return what to raise when a connection could not be made, by what libpq said of it."""
     reason = _reason(settings, said)
     detail = f"capture {settings.name!r}: PostgreSQL cannot be reached: {reason}"
-    for words, hint in _REFUSED:
-        if words in reason:
-            return StoreError(detail, hint.format(variable=settings.password_variable or "PGPASSWORD"))
-    if "unrecognized configuration parameter" in reason:
-        return too_old(settings)
-    if "starting up" in reason or "in recovery mode" in reason or "not yet accepting" in reason:
+    # What comes before names host or socket, in whatever words those have.
+    words = reason.rpartition(" failed: ")[2]
+    if _NOT_UP.search(words):
         return LostError(detail, "wait until it has started", soon=True)
-    if "max_wal_senders" in reason:
+    for pattern, hint in _REFUSED:
+        if pattern.search(words):
+            return StoreError(detail, hint.format(variable=settings.password_variable or "PGPASSWORD"))
+    if "unrecognized configuration parameter" in words:
+        return too_old(settings)
+    if "max_wal_senders" in words:
         hint = "raise max_wal_senders at the server and restart it, or stop another reader of its WAL"
-    elif "too many" in reason or "remaining connection slots" in reason:
+    elif "too many" in words or "remaining connection slots" in words:
         hint = "end other connections, or raise max_connections"
     else:
         hint = "check host and port in dsn, and whether the server runs and listens there"
@@ -149,17 +151,20 @@ def too_old(settings: PostgresTapSettings) -> StoreError:
     return StoreError(detail, "upgrade it, or let Debezium read it into the log")
 
 
-_REFUSED = (
-    ("password authentication failed", "put the right password into the variable {variable}, or into ~/.pgpass"),
-    ("no password supplied", "name the variable that holds the password by password_variable, or use ~/.pgpass"),
-    ("no pg_hba.conf entry", "let pg_hba.conf admit this user, from here, to this database"),
-    ("must be superuser or replication role", "give the user the right: ALTER ROLE … REPLICATION"),
-    ("permission denied to start WAL sender", "give the user the right: ALTER ROLE … REPLICATION"),
-    ("role", "correct `user` in dsn, or create the role"),
-    ("database", "correct `dbname` in dsn, or create the database"),
+_NOT_UP = re.compile("the database system is (?:starting up|shutting down|in recovery mode|not (?:yet )?accepting)")
+_REFUSED = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        ("password authentication failed", "put the right password into the variable {variable}, or into ~/.pgpass"),
+        ("no password supplied", "name the variable that holds the password by password_variable, or use ~/.pgpass"),
+        ("no pg_hba.conf entry", "let pg_hba.conf admit this user, from here, to this database"),
+        ("must be superuser or replication role", "give the user the right: ALTER ROLE … REPLICATION"),
+        ("permission denied to start WAL sender", "give the user the right: ALTER ROLE … REPLICATION"),
+        ('role ".*" (?:does not exist|is not permitted)', "correct `user` in dsn, or create the role"),
+        ('database ".*" (?:does not exist|is not)', "correct `dbname` in dsn, or create the database"),
+    )
 )
-"""Words of the server's refusals that last until somebody does something. The last two stand for the messages
-`role "x" does not exist` and `database "x" does not exist`, once the ones above are ruled out."""
+"""Words of the server's refusals that last until somebody does something. What is not among them is tried again."""
 
 
 def refusal(settings: PostgresTapSettings, error: psycopg.Error, session: Session | None) -> StoreError:

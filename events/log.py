@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from events.errors import RejectedError
+
+BROKEN = "headrace-broken"
+"""Header of a record that could not be read where it comes from: it names the fault, the value is what stands there."""
+
 
 class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """One event in the log, as bytes: decoding is the flow's work.
@@ -120,3 +125,12 @@ def original_of(record: LogRecord, flow: str) -> LogRecord:
     if not (0 <= partition < _INT64 and 0 <= offset < _INT64):
         return record
     return msgspec.structs.replace(record, stream=stream, partition=partition, offset=offset, headers=headers)
+
+
+def refuse_broken(record: LogRecord) -> None:
+    """Do nothing with a record that could be read from where it comes.
+
+    :raises RejectedError: When it could not, naming the fault.
+    """
+    if record.headers and (fault := record.headers.get(BROKEN)) is not None:
+        raise RejectedError(fault, "let its source write it again, whole")

@@ -12,7 +12,7 @@ import msgspec
 
 from events.changes import Change, Truncation
 from events.errors import RejectedError, SettingsError
-from events.log import LogRecord
+from events.log import LogRecord, refuse_broken
 from operators.changes.debezium import debezium
 from operators.changes.debezium_flat import debezium_flat
 from operators.changes.dms import dms
@@ -50,8 +50,7 @@ def _guarded(decode: Decode, rules: StreamRules) -> Decode:
     max_bytes = rules.max_bytes
 
     def guarded(record: LogRecord) -> Sequence[Change | Truncation]:
-        if "headrace-broken" in record.headers:
-            raise RejectedError(record.headers["headrace-broken"], "write one JSON object per line")
+        refuse_broken(record)
         size = len(record.value or b"") + len(record.key or b"")
         if size > max_bytes:
             message = f"the event has {size} bytes, over the limit of {max_bytes}"

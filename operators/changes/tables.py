@@ -12,16 +12,13 @@ import msgspec
 
 from events.changes import Row
 from events.errors import RejectedError
-from events.log import LogRecord
+from events.log import LogRecord, refuse_broken
 from operators.changes.connect import BEGIN, NO_SHAPE, Opener, Shape, is_bare_row, row_shape
 from operators.changes.duplicate_keys import read_json
 from operators.changes.rules import StreamRules, TableRules
 from operators.changes.values import read_columns, readers_of
 
 KEY_REMEDY = "name the columns of the primary key as `key` in [[tables.live]]"
-
-BROKEN = "headrace-broken"
-"""Header of a record whose line in a recorded stream was no event; says why."""
 
 END_OF_TIME = 253_402_300_800_000
 """First millisecond of the year 10000: no time is as late."""
@@ -151,8 +148,7 @@ def checked_value(record: LogRecord, rules: StreamRules) -> bytes | None:
 
     :raises RejectedError: When it was no event when it was written to the log, or is too long.
     """
-    if record.headers and BROKEN in record.headers:
-        raise RejectedError(record.headers[BROKEN], "write one JSON object per line")
+    refuse_broken(record)
     value = record.value
     if value is not None and len(value) > rules.max_bytes:
         message = f"an event of {len(value)} bytes, over the limit of {rules.max_bytes}"

@@ -25,7 +25,7 @@ import msgspec
 
 from events.documents import DocumentChange
 from events.errors import RejectedError
-from events.log import LogRecord
+from events.log import LogRecord, refuse_broken
 
 MAX_URI = 1024
 
@@ -53,8 +53,7 @@ def decode_document(record: LogRecord, media_type_of: Callable[[str], str | None
     :arg max_bytes: Bound of the document's size.
     :raises RejectedError: With what is wrong, where, and what to do.
     """
-    if "headrace-broken" in record.headers:
-        raise RejectedError(record.headers["headrace-broken"], "write one JSON object per line")
+    refuse_broken(record)
     if record.value is None:
         uri = _checked_uri(_text_of(record.key))
         return DocumentChange(record.stream, uri, "delete", record.offset, record.event_time)

@@ -13,7 +13,7 @@ from events.clock import Clock
 from events.erasure import ERASED
 from events.errors import RejectedError
 from events.feedback import FeedbackEvent
-from events.log import LogRecord
+from events.log import LogRecord, refuse_broken
 from operators.feedback.langfuse import is_langfuse, langfuse
 from operators.feedback.misfits import unknown_type
 from operators.feedback.otel import otel
@@ -50,11 +50,9 @@ class Decoder:
 
         :raises RejectedError: With what is wrong and the remedy.
         """
-        if record.headers:
-            if ERASED in record.headers:
-                return ()
-            if "headrace-broken" in record.headers:
-                raise RejectedError(record.headers["headrace-broken"], "write one JSON object per line")
+        if record.headers and ERASED in record.headers:
+            return ()
+        refuse_broken(record)
         raw = record.value
         if not raw:
             message = "the record has no value"

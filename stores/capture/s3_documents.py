@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from events.log import LogRecord
-
-_BROKEN = "headrace-broken"
-"""Header of a record that flows take for a broken one, and make a dead letter of: its text is the reason."""
+from events.log import BROKEN, LogRecord
 
 _LONGEST = 300
 _ENCODED = 4 / 3
@@ -67,7 +64,7 @@ class Documents:
         return {"bucket": self._bucket} | ({"version": version} if version else {})
 
     def _record(self, key: str | None, at: int, value: bytes, broken: str = "") -> LogRecord:
-        headers = {_BROKEN: _printable(broken)} if broken else {}
+        headers = {BROKEN: _printable(broken)} if broken else {}
         name = None if key is None else key.encode(errors="replace")
         return LogRecord(self._stream, 0, 0, at, name, value, headers)
 

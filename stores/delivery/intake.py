@@ -15,13 +15,12 @@ from events.clock import Clock
 from events.dead_letters import DeadLetter
 from events.erasure import ERASED
 from events.errors import RejectedError
-from events.log import LogRecord, Mark, original_of
+from events.log import LogRecord, Mark, original_of, refuse_broken
 from stores.delivery.base import Deliverer, Refused
 from stores.delivery.outbox import Outbox, Taken
 from stores.rows.change_intake import applied_after
 from stores.sink import EpochWriter
 
-_BROKEN = "headrace-broken"
 _MOST_REASON = 500
 _logger = logging.getLogger(__name__)
 
@@ -146,6 +145,8 @@ class DeliveryIntake(EpochWriter[Records]):
 
 
 def _fault(record: LogRecord) -> RejectedError | None:
-    if _BROKEN not in record.headers:
-        return None
-    return RejectedError(record.headers[_BROKEN], "look at what appends to the stream, or discard the dead letter")
+    try:
+        refuse_broken(record)
+    except RejectedError as fault:
+        return fault
+    return None

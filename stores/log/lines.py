@@ -14,10 +14,7 @@ import msgspec
 from events.clock import to_millis
 from events.erasure import ERASED
 from events.errors import RejectedError
-from events.log import LogRecord
-
-BROKEN = "headrace-broken"
-"""Header of a record that could not be read: its text names the fault, its value is what stands there."""
+from events.log import BROKEN, LogRecord
 
 KEPT_BYTES = 64 * 2**10
 """How much of a line that is too long its broken record carries."""
@@ -28,6 +25,8 @@ _DATE_CHARACTERS = 10
 _SPACE = frozenset(b" \t\n\r")
 _MANY_BRACKETS = 100
 _HEADROOM = 400
+_CUT_OFF = "Input data was truncated"
+_TORN = "the line ends midway, as if what wrote it had been stopped"
 _DAMAGE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 
@@ -99,7 +98,7 @@ def decode(line: bytes, stream: str, partition: int, offset: int) -> LogRecord |
         # A line that is being erased at this moment, its end not yet blank, says nothing any more.
         if line.startswith(_ERASED_HEAD) or not line.strip():
             return None
-        return broken(line, stream, partition, offset, str(error))
+        return broken(line, stream, partition, offset, _TORN if str(error) == _CUT_OFF else str(error))
 
 
 def erased(time: int | None, length: int) -> tuple[bytes, bytes]:

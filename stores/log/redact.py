@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from events.erasure import ERASED
 from events.errors import RejectedError
-from events.log import LogRecord
+from events.log import BROKEN, LogRecord
 from stores.log import lines
 from stores.log.base import Judge, Redaction
 from stores.log.segments import Segment
@@ -58,7 +58,7 @@ def redact(segment: Segment, stream: str, partition: int, judge: Judge) -> Redac
 
 def _at_length(record: LogRecord, length: int) -> bytes | None:
     """Return the line of `record` at this length, None if it is longer or cannot be written."""
-    if lines.BROKEN in record.headers:
+    if BROKEN in record.headers:
         line = record.value or b""
     else:
         try:

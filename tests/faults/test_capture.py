@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from events.log import LogRecord
-from stores.log.lines import BROKEN
+from events.log import BROKEN, LogRecord
 from tests.integration.test_capture import captured, flow
 from tests.servers.postgres import PostgresServer, another
 from tests.stores.captured import live_rows, source_rows

@@ -16,15 +16,15 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
 from dataflows.module import flow_of
+from dataflows.outputs import write_to_store
 from dataflows.taps import open_tap
 from events.clock import system_clock
 from events.errors import SettingsError
 from stores.capture.places import Places
-from stores.capture.source import Batch, LogIntake, TapSource
+from stores.capture.source import LogIntake, TapSource
 from stores.dead_letters import DeadLetters
 from stores.log.choose import open_log
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "capture"
 
@@ -50,13 +50,8 @@ def build(settings: Settings) -> Dataflow:
         drawn.append(op.input(f"tap_{tap.name.replace('.', '~')}", flow, source))
     arriving: Any = op.merge("arriving", *drawn)
     bury = DeadLetters(settings.dead_letters_path, system_clock).write
-    intake = StoreSink[Batch](lambda: LogIntake(open_log(settings), places, system_clock, bury))
-    op.output("log", op.key_on("log_key", arriving, _one_key), intake)
+    write_to_store(arriving, lambda: LogIntake(open_log(settings), places, system_clock, bury), "log", "log_key")
     return flow
-
-
-def _one_key(batch: Batch) -> str:
-    return "log"
 
 
 __getattr__ = flow_of(build)

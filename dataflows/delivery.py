@@ -23,6 +23,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
 from dataflows.module import flow_of
+from dataflows.outputs import write_to_store
 from events.clock import system_clock
 from events.errors import SettingsError
 from events.log import Mark, replay_stream
@@ -35,7 +36,6 @@ from stores.log.base import Log
 from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "delivery"
 STEP = "deliver"
@@ -86,7 +86,7 @@ def _wire(flow: Dataflow, settings: Settings, sink: KinesisDeliverySettings | Fi
     batches = op.input(f"log_{step}", flow, source)
     arriving: Any = op.flat_map(f"arriving_{step}", batches, _parts)
     opened = _opener(settings, sink, log, reader)
-    op.output(f"deliver_{step}", op.key_on(f"key_{step}", arriving, _one_key), StoreSink[Records](opened))
+    write_to_store(arriving, opened, f"deliver_{step}", f"key_{step}")
 
 
 def _opener(
@@ -119,11 +119,6 @@ def _opener(
 
 def _parts(batch: LogBatch) -> list[Records | Mark]:
     return [batch.records, batch.mark] if batch.records else [batch.mark]
-
-
-def _one_key(item: Records | Mark) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

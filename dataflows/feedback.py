@@ -21,8 +21,8 @@ from bytewax.dataflow import Dataflow, Stream
 from dataflows.barred import Barred
 from dataflows.feedback_decoding import FeedbackDecoding
 from dataflows.module import flow_of
+from dataflows.outputs import keep_dead, write_to_store
 from events.clock import system_clock
-from events.dead_letters import DeadLetter
 from events.erasure import ErasedConversation, Erasure
 from events.feedback import Timed
 from events.kpis import FactChange
@@ -35,7 +35,6 @@ from operators.feedback.judge import GivenUp, judge_later, judge_now, rememberin
 from operators.feedback.lateness import lateness
 from operators.feedback.windows import windows
 from stores.alerting.choose import open_alert_sinks
-from stores.dead_letters import DeadLetters
 from stores.kpi_settings import window_of
 from stores.kpis.intake import KpiIntake
 from stores.log.choose import open_log, open_own_log
@@ -43,7 +42,6 @@ from stores.log.source import LogSource
 from stores.sentiment.choose import examples_of, open_classifier, open_judge
 from stores.sentiment.examples import topics_of
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "feedback"
 logger = logging.getLogger(__name__)
@@ -98,10 +96,9 @@ def build(settings: Settings) -> Dataflow:
         tell = open_alert_sinks(settings, own_log)
         return KpiIntake(settings, system_clock, tell, barred.conversation, log)
 
-    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
+    write_to_store(arriving, open_intake)
     dead = op.flat_map("dead", judged, lambda batch: batch.dead)
-    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
-    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    keep_dead(dead, settings)
     return flow
 
 
@@ -128,11 +125,6 @@ def _say_given_up(step_id: str, item: GivenUp) -> None:
 def _is_point(change: FactChange) -> bool:
     fact = change.after or change.before
     return fact is not None and fact.kind == "points"
-
-
-def _one_key(item: object) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

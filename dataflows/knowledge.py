@@ -19,10 +19,10 @@ from bytewax.dataflow import Dataflow
 
 from dataflows.isolation import IsolatedParser
 from dataflows.module import flow_of
+from dataflows.outputs import keep_dead, write_to_store
 from dataflows.progress import ScanProgress
 from events.clock import system_clock
-from events.dead_letters import DeadLetter
-from events.documents import ChunkedDocument, DocumentChange, DocumentUpdate
+from events.documents import ChunkedDocument, DocumentChange
 from events.errors import RejectedError
 from events.log import LogRecord, Mark, original_of, replay_stream
 from operators.attempt import attempt
@@ -32,7 +32,6 @@ from operators.documents.decode import decode_document
 from operators.documents.diff import DocumentDiff
 from operators.documents.embed import embed
 from operators.documents.parse import media_type_of
-from stores.dead_letters import DeadLetters
 from stores.documents.batch import DocumentBatch, Known
 from stores.documents.folder import FolderSource
 from stores.documents.requests import ReplayRequests
@@ -43,7 +42,6 @@ from stores.log.base import Log
 from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
-from stores.sink import StoreSink
 from stores.vectors.base import VectorReader
 from stores.vectors.choose import open_vector_reader, open_vector_writer
 from stores.vectors.intake import DocumentIntake
@@ -83,11 +81,10 @@ def build(settings: Settings) -> Dataflow:
     folder_marks = op.map("folder_marks", folders, _mark)
     log_marks = op.map("log_marks", records, _mark)
     arriving: Any = op.merge("arriving", embedded, folder_marks, log_marks)
-    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(_store(settings, embedder)))
+    write_to_store(arriving, _store(settings, embedder))
 
     dead = op.merge("dead", refused, read.dead, decoded.dead)
-    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
-    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    keep_dead(dead, settings)
     return flow
 
 
@@ -202,11 +199,6 @@ def _store(settings: Settings, embedder: CachedEmbedder) -> Callable[[], Documen
 
 def _mark(batch: DocumentBatch | LogBatch) -> Mark:
     return batch.mark
-
-
-def _one_key(item: DocumentUpdate | Mark | DeadLetter) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

@@ -20,6 +20,7 @@ from bytewax.dataflow import Dataflow
 
 from dataflows.barred import Barred
 from dataflows.module import flow_of
+from dataflows.outputs import keep_dead, write_to_store
 from dataflows.told import erasures
 from events.clock import system_clock
 from events.dead_letters import DeadLetter
@@ -30,7 +31,6 @@ from events.log import LogRecord, Mark, control_stream, original_of, replay_stre
 from operators.attempt import try_each
 from operators.feedback.configure import objectives
 from operators.feedback.decode import Decoder
-from stores.dead_letters import DeadLetters
 from stores.lake.choose import open_lake
 from stores.lake.intake import LakeIntake
 from stores.lake.rows import check_event
@@ -38,7 +38,6 @@ from stores.lake.working_size import read_working
 from stores.log.choose import open_log
 from stores.log.source import LogBatch, LogSource
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "lake"
 
@@ -136,19 +135,13 @@ def build(settings: Settings) -> Dataflow:
     decoded = op.flat_map_batch("decode", records, Decoding(settings, barred).batches)
     arriving: Any = op.flat_map("arriving", decoded, lambda batch: batch.arriving)
     dead = op.flat_map("dead", decoded, lambda batch: batch.dead)
-    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
-    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
-    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    write_to_store(arriving, open_intake)
+    keep_dead(dead, settings)
     return flow
 
 
 def _original(record: LogRecord) -> LogRecord:
     return original_of(record, FLOW)
-
-
-def _one_key(item: object) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

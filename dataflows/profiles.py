@@ -22,9 +22,9 @@ from bytewax.dataflow import Dataflow
 from dataflows.barred import Barred
 from dataflows.decoding import DecodedBatch, Decoding
 from dataflows.module import flow_of
+from dataflows.outputs import keep_dead, write_to_store
 from events.changes import Change, Truncation
 from events.clock import system_clock
-from events.dead_letters import DeadLetter
 from events.erasure import Erased, Erasure
 from events.errors import StoreError
 from events.log import LogRecord, Mark, control_stream, replay_stream
@@ -35,7 +35,6 @@ from operators.identity.extract import Extractor, rules_digests
 from operators.identity.resolve import resolve
 from operators.identity.resolver import Resolver
 from operators.profiles.logic import Profiler
-from stores.dead_letters import DeadLetters
 from stores.journal.sqlite import SqliteJournal, journal_applied
 from stores.log.choose import open_log, open_own_log
 from stores.log.source import LogSource
@@ -43,7 +42,6 @@ from stores.profiles.choose import open_profile_reader, open_profile_writer
 from stores.profiles.intake import ProfileIntake
 from stores.sections import table_of
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "profiles"
 EVENTS = "identity"
@@ -142,9 +140,8 @@ def build(settings: Settings) -> Dataflow:
         return ProfileIntake(writer, profiles, system_clock, Profiler(profile_rules(profiles)), report, barred.record)
 
     arriving: Any = op.merge("arriving", resolved, ordered, others)
-    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
-    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
-    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    write_to_store(arriving, open_intake)
+    keep_dead(dead, settings)
     return flow
 
 
@@ -195,11 +192,6 @@ def _anew(settings: Settings) -> str:
     if settings.rows.backend == "sqlite":
         store = f"{settings.profiles_path}*"
     return f"stop the flow, and remove {settings.identity_dir}, {store} and {settings.data_dir / 'recovery' / FLOW}"
-
-
-def _one_key(item: object) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

@@ -18,20 +18,18 @@ from bytewax.dataflow import Dataflow
 from dataflows.barred import Barred
 from dataflows.decoding import Decoding
 from dataflows.module import flow_of
+from dataflows.outputs import keep_dead, write_to_store
 from events.alerts import Alert
 from events.clock import system_clock, to_iso
-from events.dead_letters import DeadLetter
 from events.log import control_stream, replay_stream
 from operators.changes.order import DAY, order
 from stores.alerts import raise_alert
-from stores.dead_letters import DeadLetters
 from stores.log.choose import open_log, open_own_log
 from stores.log.source import LogSource
 from stores.rows.choose import open_row_reader, open_row_writer
 from stores.rows.holds import Hold
 from stores.rows.intake import RowIntake
 from stores.settings import Settings
-from stores.sink import StoreSink
 
 FLOW = "tables"
 
@@ -92,9 +90,8 @@ def build(settings: Settings) -> Dataflow:
         )
 
     arriving: Any = op.merge("arriving", ordered, others)
-    op.output("store", op.key_on("store_key", arriving, _one_key), StoreSink(open_intake))
-    letters = StoreSink[DeadLetter](lambda: DeadLetters(settings.dead_letters_path, system_clock))
-    op.output("dead_letters", op.key_on("dead_key", dead, _one_key), letters)
+    write_to_store(arriving, open_intake)
+    keep_dead(dead, settings)
     return flow
 
 
@@ -104,11 +101,6 @@ def _alert(hold: Hold) -> Alert:
         f"{to_iso(hold.begin)} and {to_iso(hold.end)}; the deletes are held back: see `headrace held list`"
     )
     return Alert(f"mass-delete/{hold.table}/{hold.slice}", "mass-delete", hold.table, text, hold.begin)
-
-
-def _one_key(item: object) -> str:
-    del item
-    return "store"
 
 
 __getattr__ = flow_of(build)

@@ -17,7 +17,7 @@ from stores.capture_settings import AnyTap, MysqlTapSettings, PostgresTapSetting
 from stores.settings import Settings, load
 
 if TYPE_CHECKING:
-    from stores.capture.postgres.checks import Finding
+    from stores.capture.finding import Finding
 
 _STEP = 1000
 

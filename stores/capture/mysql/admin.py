@@ -8,12 +8,12 @@ from __future__ import annotations
 from contextlib import closing
 
 from events.errors import StoreError
+from stores.capture.finding import Finding
 from stores.capture.mysql import checks
 from stores.capture.mysql.catalog import MysqlCatalog
 from stores.capture.mysql.place import ANEW, read_place, remedy
 from stores.capture.mysql.session import Session
 from stores.capture.places import Place, Places
-from stores.capture.postgres.checks import Finding
 from stores.capture_settings import MysqlTapSettings
 
 

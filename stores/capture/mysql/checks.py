@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from events.errors import StoreError
+from stores.capture.finding import Finding
 from stores.capture.mysql.catalog import MysqlCatalog, Table
 from stores.capture.mysql.session import Session
-from stores.capture.postgres.checks import Finding
 from stores.capture_settings import MysqlTapSettings
 
 _WANTED = {"binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_row_metadata": "FULL"}

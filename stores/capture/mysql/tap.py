@@ -26,6 +26,7 @@ from events.clock import Clock
 from events.errors import StoreError
 from events.log import LogRecord
 from stores.capture.base import Drawn, Tap
+from stores.capture.finding import Finding
 from stores.capture.mysql import checks
 from stores.capture.mysql.catalog import MysqlCatalog, Table
 from stores.capture.mysql.decoding import Decoder
@@ -33,7 +34,6 @@ from stores.capture.mysql.place import MysqlPlace, read_place, remedy, written_p
 from stores.capture.mysql.replication import Binlog
 from stores.capture.mysql.session import LostError, Session
 from stores.capture.mysql.snapshot import Reading
-from stores.capture.postgres.checks import Finding
 from stores.capture_settings import MysqlTapSettings
 
 WAIT_SECONDS = 0.01

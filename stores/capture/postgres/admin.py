@@ -12,10 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from events.errors import StoreError
+from stores.capture.finding import Finding
 from stores.capture.places import Place, Places
 from stores.capture.postgres import checks, publishing
 from stores.capture.postgres.catalog import find_publications, find_tables, published
-from stores.capture.postgres.checks import Finding
 from stores.capture.postgres.opening import drop_slot
 from stores.capture.postgres.place import ANEW, read_place, remedy
 from stores.capture.postgres.publishing import Said

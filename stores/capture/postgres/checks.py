@@ -6,27 +6,20 @@ An error stops the capture before anything is read; a warning is of what will hu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier
 
 from events.errors import StoreError
+from stores.capture.finding import Finding
 from stores.capture.postgres.catalog import Publication, Table, published
 from stores.capture.postgres.session import OLDEST, Session, refusal
 from stores.capture_settings import PostgresTapSettings
 
 MUCH_WAL = 2**30
 """Bytes of WAL that a slot holds back, above which somebody should know."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something that is wrong: what, and what to do."""
-
-    level: Literal["error", "warning"]
-    detail: str
-    hint: str = ""
 
 
 class Slot(msgspec.Struct, frozen=True):

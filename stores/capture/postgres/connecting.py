@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stores.capture.finding import Finding
 from stores.capture.postgres import checks
 from stores.capture.postgres.catalog import PostgresCatalog
-from stores.capture.postgres.checks import Finding
 from stores.capture.postgres.opening import Ends, Opened, open_place
 from stores.capture.postgres.place import PostgresPlace
 from stores.capture.postgres.replication import Replication

@@ -25,6 +25,7 @@ import psycopg
 from msgspec.structs import replace
 
 from events.errors import StoreError
+from stores.capture.finding import Finding
 from stores.capture.postgres import checks, publishing
 from stores.capture.postgres.catalog import (
     Publication,
@@ -35,7 +36,7 @@ from stores.capture.postgres.catalog import (
     find_tables,
     published,
 )
-from stores.capture.postgres.checks import Finding, Slot
+from stores.capture.postgres.checks import Slot
 from stores.capture.postgres.place import PostgresPlace, remedy
 from stores.capture.postgres.replication import Identity, Replication, lsn_text
 from stores.capture.postgres.session import BusyError, LockedError, LostError, Session, refusal

@@ -21,10 +21,10 @@ from events.capture import Relation
 from events.clock import Clock
 from events.log import LogRecord
 from stores.capture.base import Drawn, Tap
+from stores.capture.finding import Finding
 from stores.capture.postgres import publishing
 from stores.capture.postgres.adding import Adding
 from stores.capture.postgres.catalog import find_coverage, published_relation
-from stores.capture.postgres.checks import Finding
 from stores.capture.postgres.connecting import Connecting, Link
 from stores.capture.postgres.decoding import Decoder
 from stores.capture.postgres.place import Asked, PostgresPlace, read_place, written_place

@@ -25,6 +25,12 @@ else:
     DBConnection = Table = Any
 
 
+INDEX_BYTES = 512 * 2**20
+"""How much of the indices a connection keeps in memory."""
+METADATA_BYTES = 16 * 2**20
+"""How much it keeps of what it knows of versions and files. A store of 100,000 chunks needs 1 MiB."""
+
+
 class Store(msgspec.Struct, frozen=True):
     """What `store.json` says: the store's own id, its active table, and the model of the vectors in it."""
 
@@ -82,12 +88,17 @@ def next_table(model: Model, after: str = "") -> str:
 
 
 def connect(folder: Path) -> DBConnection:
-    """Open the database in `folder`. Tables opened from it stay at their version until told to go on."""
+    """Open the database in `folder`. Tables opened from it stay at their version until told to go on.
+
+    What it keeps in memory is bounded: its own bounds are gigabytes, and what it keeps of each version, a process that
+    follows a table for long would gather until then.
+    """
     # Its warnings are about its own workings, such as an empty partition; whoever wants them sets the variable.
     os.environ.setdefault("LANCEDB_LOG", "error")
     import lancedb
 
-    return lancedb.connect(str(folder))
+    session = lancedb.Session(index_cache_size_bytes=INDEX_BYTES, metadata_cache_size_bytes=METADATA_BYTES)
+    return lancedb.connect(str(folder), session=session)
 
 
 def create_table(database: DBConnection, name: str, dimension: int) -> Table:

@@ -17,7 +17,7 @@ from stores.capture.postgres.snapshot import BATCH_CHARS
 from stores.capture.postgres.tap import LOOK_MILLIS, PUBLISH_MILLIS, PostgresTap
 from stores.capture_settings import PostgresTapSettings
 from tests.servers.postgres import PostgresServer, running
-from tests.stores.captured import Story, clear
+from tests.stores.captured import Story, clear, source_rows
 
 Database = psycopg.Connection[Any]
 BRIEF = 1.0
@@ -156,7 +156,12 @@ def test_what_was_not_published_for_a_while_is_read_again_before_anything_is_sai
     db.execute("INSERT INTO t VALUES (5, 'd')")
     if down:
         tap = run(story, clock)
-    rows = dict(db.execute("SELECT id, v FROM t").fetchall())
+    until_whole(story, tap, clock)
+    assert story.live() == source_rows(db, ["public.t"])
+
+
+def until_whole(story: Story, tap: PostgresTap, clock: Ahead) -> None:
+    """Draw until the tap says that all is given that there is by now."""
     deadline = time.monotonic() + 20
     begun = clock()
     while True:
@@ -166,9 +171,9 @@ def test_what_was_not_published_for_a_while_is_read_again_before_anything_is_sai
         if drawn is None:
             continue
         story.records += drawn.records
+        story.place = drawn.place
         if drawn.caught_up or (drawn.true_at or 0) > begun:
             break
-    assert {row["id"]: row["v"] for row in story.live().values()} == rows
 
 
 def test_a_publication_to_which_others_are_added_has_nothing_read_again(story: Story, db: Database) -> None:
@@ -207,6 +212,110 @@ def test_a_place_says_as_of_when_all_was_given_while_more_comes_without_end(stor
             claims.append(drawn.true_at)
             live = {row["id"] for row in story.live().values()}
             assert {number for number, at in written.items() if at < drawn.true_at} <= live
+
+
+# Tables that are altered
+
+MADE = """
+    CREATE TABLE t2 (id int NOT NULL, v text, n varchar(5)) PARTITION BY RANGE (id);
+    ALTER TABLE t2 ADD PRIMARY KEY (id);
+    CREATE TABLE low PARTITION OF t2 FOR VALUES FROM (0) TO (10);
+    CREATE TABLE high PARTITION OF t2 FOR VALUES FROM (10) TO (100) PARTITION BY RANGE (id);
+    CREATE TABLE high1 PARTITION OF high FOR VALUES FROM (10) TO (20);
+    CREATE TABLE apart (id int PRIMARY KEY, v text, n varchar(5));
+    INSERT INTO apart VALUES (20, 'a'), (21, 'b');
+    INSERT INTO t2 VALUES (1, 'a'), (2, 'b'), (11, 'c'), (12, 'd');
+    CREATE TABLE t3 (id int PRIMARY KEY, v text NOT NULL, n varchar(5));
+    INSERT INTO t3 VALUES (1, 'a'), (2, 'b')"""
+TWO = ("public.t2", "public.t3")
+UNTOLD = {
+    "a partition is dropped": "DROP TABLE low",
+    "a partition of a partition is dropped": "DROP TABLE high1",
+    "a partition is detached": "ALTER TABLE t2 DETACH PARTITION high; UPDATE high SET v = 'x'",
+    "a partition is truncated": "TRUNCATE low",
+    "a partition is truncated and filled again": "TRUNCATE low; INSERT INTO t2 VALUES (3, 'x')",
+    "a table is attached": "ALTER TABLE high ATTACH PARTITION apart FOR VALUES FROM (20) TO (30)",
+    "a table is made, filled and attached at once": """BEGIN;
+        CREATE TABLE more (id int PRIMARY KEY, v text, n varchar(5));
+        INSERT INTO more VALUES (200, 'x');
+        ALTER TABLE t2 ATTACH PARTITION more FOR VALUES FROM (200) TO (300); COMMIT""",
+    "another key": """ALTER TABLE t3 DROP CONSTRAINT t3_pkey, ADD PRIMARY KEY (v); UPDATE t3 SET id = 9 WHERE v = 'a';
+        DELETE FROM t3 WHERE v = 'b'""",
+    "a key of another type": "ALTER TABLE t3 ALTER id TYPE text; DELETE FROM t3 WHERE id = '1'",
+    "a key of another name": """ALTER TABLE t3 RENAME id TO nr; ALTER TABLE t3 RENAME v TO id;
+        DELETE FROM t3 WHERE nr = 1""",
+    "another replica identity": """CREATE UNIQUE INDEX unique_v ON t3 (v);
+        ALTER TABLE t3 REPLICA IDENTITY USING INDEX unique_v;
+        DELETE FROM t3 WHERE id = 1; UPDATE t3 SET n = 'x'""",
+}
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("case", UNTOLD)
+def test_a_table_is_read_again_when_something_becomes_of_it_that_the_stream_does_not_tell(
+    story: Story, db: Database, case: str, down: bool
+) -> None:
+    clock = Ahead()
+    db.execute(MADE)
+    story.settings = story.settings.model_copy(update={"tables": TWO})
+    tap = run(story, clock)
+    until_whole(story, tap, clock)
+    if down:
+        story.end()
+    db.execute(UNTOLD[case].encode())
+    if down:
+        tap = run(story, clock)
+    until_whole(story, tap, clock)
+    assert rows_of(story.live()) == rows_of(source_rows(db, TWO))
+
+
+def rows_of(found: dict[tuple[str, str], dict[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Return all rows by their table, whatever their keys are."""
+    return sorted((table, sorted(row.items())) for (table, _), row in found.items())
+
+
+TOLD = {
+    "a partition more": """CREATE TABLE more PARTITION OF t2 FOR VALUES FROM (200) TO (300);
+        INSERT INTO t2 VALUES (200, 'x')""",
+    "a partition written anew": "INSERT INTO t2 VALUES (13, 'x'); VACUUM FULL high1; VACUUM FULL low",
+    "a column more": "ALTER TABLE t3 ADD w int DEFAULT 4; UPDATE t3 SET w = 5",
+    "a column wider": "ALTER TABLE t3 ALTER n TYPE varchar(9); UPDATE t3 SET n = 'xxxxxxx'",
+    "another index": "CREATE INDEX ON t3 (v); REINDEX TABLE t3; INSERT INTO t3 VALUES (7, 'x')",
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_a_table_is_not_read_again_for_what_the_stream_tells(story: Story, db: Database, case: str) -> None:
+    clock = Ahead()
+    db.execute(MADE)
+    story.settings = story.settings.model_copy(update={"tables": TWO})
+    tap = run(story, clock)
+    until_whole(story, tap, clock)
+    before = [op for _, op, _ in story.seen()].count("read")
+    for statement in TOLD[case].split(";"):
+        db.execute(statement.encode())
+    until_whole(story, tap, clock)
+    assert [op for _, op, _ in story.seen()].count("read") == before
+    if "wider" not in case and "column more" not in case:
+        assert rows_of(story.live()) == rows_of(source_rows(db, TWO))
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_partition_that_came_while_it_ran_is_known_when_it_goes(story: Story, db: Database, down: bool) -> None:
+    clock = Ahead()
+    db.execute(MADE)
+    story.settings = story.settings.model_copy(update={"tables": TWO})
+    tap = run(story, clock)
+    until_whole(story, tap, clock)
+    db.execute("CREATE TABLE more PARTITION OF t2 FOR VALUES FROM (200) TO (300); INSERT INTO t2 VALUES (200, 'x')")
+    until_whole(story, tap, clock)
+    if down:
+        story.end()
+    db.execute("DROP TABLE more")
+    if down:
+        tap = run(story, clock)
+    until_whole(story, tap, clock)
+    assert rows_of(story.live()) == rows_of(source_rows(db, TWO))
 
 
 # Somebody else in the way

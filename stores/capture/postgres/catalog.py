@@ -5,7 +5,7 @@ The stream describes tables as they were when they changed; what it leaves out, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from stores.capture.postgres.session import Session, refusal
 from stores.capture_settings import PostgresTapSettings
 
 _GONE = ""
-_LISTS = 150_000
+LISTS = 150_000
 """Version since which a publication can choose columns and rows of a table."""
 _GENERATED = 180_000
 """Version since which generated columns can be published."""
@@ -63,23 +63,6 @@ _TYPES = """
     )
     SELECT asked::bigint, oid::bigint, typname, CASE typcategory WHEN 'A' THEN typelem ELSE 0 END::bigint, typtype = 'e'
     FROM chain WHERE typtype <> 'd'"""
-
-# Which state of the publications covers a table. `xmin` is another one after each change of what a publication
-# publishes (of its owner too), and a table that was taken out and put back has another row, with an id of its own.
-_COVERAGE = """
-    SELECT n.nspname || '.' || c.relname, concat_ws(' ', c.oid, (
-        SELECT string_agg(concat_ws(':', p.oid, p.xmin, by.tables, by.schemas), ' ' ORDER BY p.oid)
-        FROM pg_publication p CROSS JOIN LATERAL (SELECT (
-            SELECT string_agg(r.oid::text, ',' ORDER BY r.oid) FROM pg_publication_rel r
-            WHERE r.prpubid = p.oid AND r.prrelid IN ({kin})) AS tables, {schemas} AS schemas) AS by
-        WHERE p.pubname = ANY(%s) AND (p.puballtables OR by.tables IS NOT NULL OR by.schemas IS NOT NULL)))
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = ANY(%s)"""
-_KIN = "SELECT c.oid UNION SELECT relid::oid FROM pg_partition_ancestors(c.oid)"
-_SCHEMAS = """(
-            SELECT string_agg(s.oid::text, ',' ORDER BY s.oid) FROM pg_publication_namespace s
-            WHERE s.pnpubid = p.oid
-            AND s.pnnspid IN (SELECT k.relnamespace FROM pg_class k WHERE k.oid IN ({kin})))"""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -216,7 +199,7 @@ def find_publications(settings: PostgresTapSettings, session: Session) -> dict[s
         FROM pg_publication WHERE pubname = ANY(%s)"""
     found = _fetch(settings, session, query, names)
     version = session.info.server_version
-    lists = "attnames, rowfilter" if version >= _LISTS else "NULL::name[], NULL::text"
+    lists = "attnames, rowfilter" if version >= LISTS else "NULL::name[], NULL::text"
     query = f"SELECT pubname, schemaname || '.' || tablename, {lists} FROM pg_publication_tables"  # noqa: S608  # ours
     tables: dict[str, dict[str, Published]] = {}
     for publication, table, columns, rows in _fetch(settings, session, f"{query} WHERE pubname = ANY(%s)", names):
@@ -232,22 +215,6 @@ def find_publications(settings: PostgresTapSettings, session: Session) -> dict[s
         )
         for name, oid, owned, *flags in found
     }
-
-
-def find_coverage(settings: PostgresTapSettings, session: Session, tables: Collection[Table]) -> dict[str, str]:
-    """Return how tables are published at this moment, by name: other words as soon as anything of it has changed.
-
-    What was changed and changed back has other words than before: changes between are not streamed.
-
-    :raises LostError: When the database cannot be asked, or a table has just gone.
-    """
-    schemas = _SCHEMAS if session.info.server_version >= _LISTS else "NULL::text"
-    query = _COVERAGE.replace("{schemas}", schemas).replace("{kin}", _KIN).encode()
-    try:
-        found = session.execute(query, (list(settings.publication_names), [table.oid for table in tables])).fetchall()
-    except psycopg.Error as error:
-        raise refusal(settings, error, session) from None
-    return dict(found)
 
 
 def published(publications: Mapping[str, Publication]) -> dict[str, Published]:

@@ -31,12 +31,12 @@ from stores.capture.postgres.catalog import (
     Publication,
     Published,
     Table,
-    find_coverage,
     find_publications,
     find_tables,
     published,
 )
 from stores.capture.postgres.checks import Slot
+from stores.capture.postgres.coverage import find_coverage, has_gap
 from stores.capture.postgres.place import PostgresPlace, remedy
 from stores.capture.postgres.replication import Identity, Replication, lsn_text
 from stores.capture.postgres.session import BusyError, LockedError, LostError, Session, refusal
@@ -121,7 +121,7 @@ def open_place(ends: Ends, place: PostgresPlace | None) -> Opened:
     _same_server(ends, place, identity)
     _no_gap(settings, place, slot, found)
     place = replace(place, timeline=identity.timeline)
-    changed = {name for name, words in coverage.items() if place.coverage.get(name, words) != words}
+    changed = {name for name, now in coverage.items() if has_gap(place.coverage.get(name, now), now, followed=False)}
     if changed and place.phase == "snapshot":
         # What was not streamed meanwhile would be older than what was, and read later than it.
         return _first(ends, slot, tables, found, anew=True)._replace(warnings=warnings)

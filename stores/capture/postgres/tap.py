@@ -24,8 +24,9 @@ from stores.capture.base import Drawn, Tap
 from stores.capture.finding import Finding
 from stores.capture.postgres import publishing
 from stores.capture.postgres.adding import Adding
-from stores.capture.postgres.catalog import find_coverage, published_relation
+from stores.capture.postgres.catalog import published_relation
 from stores.capture.postgres.connecting import Connecting, Link
+from stores.capture.postgres.coverage import find_coverage, has_gap
 from stores.capture.postgres.decoding import Decoder
 from stores.capture.postgres.place import Asked, PostgresPlace, read_place, written_place
 from stores.capture.postgres.session import BusyError, LostError, StumbledError, current_lsn
@@ -319,16 +320,20 @@ class PostgresTap(Tap):
         return False, False
 
     def _check_coverage(self, link: Link) -> None:
-        """Look whether the tables have been published all the time, just as they were when the place was opened.
+        """Look whether the stream has told all that became of the tables since the last look.
 
-        :raises LostError: When they have not: those that changed are read anew.
+        :raises LostError: When it has not: those that changed are read anew.
         """
         known = link.opened.place.coverage
         found = find_coverage(self._settings, link.session, link.opened.tables.values())
         for name, words in known.items():
-            if found.get(name) != words:
-                detail = f"capture {self._settings.name!r}: the publication of {name} was altered: it is read anew"
-                raise LostError(detail, soon=True)
+            if name not in found or has_gap(words, found[name], followed=True):
+                detail = f"capture {self._settings.name!r}: {name} was altered, so that the stream lacks something"
+                raise LostError(detail + ": it is read anew", soon=True)
+        if found != known and self._place is not None:
+            # Partitions come and go: what is known of them next time begins here.
+            self._place = replace(self._place, coverage=found)
+            self._link = link._replace(opened=link.opened._replace(place=replace(link.opened.place, coverage=found)))
 
     def _lose(self, lost: LostError) -> None:
         """Let go of everything, and try again after a pause that grows.

@@ -10,6 +10,7 @@ demo *ARGS:
     python -m fixtures.demo {{ARGS}}
 
 # Run everything on real servers, in temporary folders, until Ctrl-C: type an UPDATE into psql, see it in the context
+[no-exit-message]
 live *ARGS:
     python -m fixtures.live {{ARGS}}
 

@@ -186,7 +186,7 @@ def explain(error: Exception, service: str, what: str, endpoint: str = "") -> St
     if isinstance(error, ClientError):
         return _said(error, service, what)
     if isinstance(error, NoRegionError):
-        return StoreError(f"{what}: no region is known", "set `region` of this section, or AWS_REGION")
+        return StoreError(f"{what}: no region is known", "set `region` of this section, or AWS_DEFAULT_REGION")
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return StoreError(f"{what}: there are no keys of AWS, or not all of them", _KEYS)
     if isinstance(error, ProfileNotFound):

@@ -94,10 +94,7 @@ class PostgresTapSettings(TapSettings):
             if not _TABLE.fullmatch(table):
                 message = f"{table!r} does not name a table; write schema.table"
                 raise ValueError(message)
-        if len(set(value)) < len(value):
-            message = "a table is named twice; once is enough"
-            raise ValueError(message)
-        return value
+        return _each_once(value)
 
     @property
     def slot_name(self) -> str:
@@ -136,7 +133,7 @@ class MysqlTapSettings(TapSettings):
             if not _TABLE.fullmatch(table):
                 message = f"{table!r} does not name a table; write database.table"
                 raise ValueError(message)
-        return value
+        return _each_once(value)
 
 
 class AwsTapSettings(TapSettings):
@@ -215,4 +212,38 @@ class CaptureSettings(Section):
         if twice:
             message = f"two sources are named {twice[0]!r}; give each its own name"
             raise ValueError(message)
+        self._refuse_one_table_of_two()
+        slots: dict[tuple[str, str], str] = {}
+        for tap in self.postgres:
+            if (other := slots.setdefault((tap.dsn, tap.slot_name), tap.name)) != tap.name:
+                message = (
+                    f"{other!r} and {tap.name!r} have one slot, {tap.slot_name}; give one of them another by `slot`"
+                )
+                raise ValueError(message)
+        readers: dict[tuple[str, int, int], str] = {}
+        for reader in self.mysql:
+            key = (reader.host, reader.port, reader.server_id)
+            if (other := readers.setdefault(key, reader.name)) != reader.name:
+                message = f"{other!r} and {reader.name!r} read one server under one number; set another `server_id`"
+                raise ValueError(message)
         return self
+
+    def _refuse_one_table_of_two(self) -> None:
+        """Refuse rows of two databases that nobody could tell apart, and whose positions say nothing to each other."""
+        filled: dict[tuple[str, str], str] = {}
+        databases: tuple[PostgresTapSettings | MysqlTapSettings, ...] = (*self.postgres, *self.mysql)
+        for tap in databases:
+            for table in tap.tables:
+                if (other := filled.setdefault((tap.target, table), tap.name)) != tap.name:
+                    message = (
+                        f"{table} comes onto the stream {tap.target!r} from {other!r} and from {tap.name!r}; "
+                        "give one of them another `stream`"
+                    )
+                    raise ValueError(message)
+
+
+def _each_once(tables: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(tables)) < len(tables):
+        message = "a table is named twice; once is enough"
+        raise ValueError(message)
+    return tables

@@ -385,6 +385,8 @@ def _explain(error: ValidationError) -> SettingsError:
     if first["type"] == "extra_forbidden":
         return _unknown(key, _siblings(first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "tuple_type":
+        message = 'Input should be a list: ["…"] of values, [[…]] of sections'
     # What stands in a list has no variable of its own.
     listed = any(isinstance(part, int) for part in first["loc"])
     variable = "" if listed or not key else f" or by {PREFIX}{key.replace('.', '__').upper()}"

@@ -25,6 +25,7 @@ app = typer.Typer(
     help="What is captured from databases, streams and buckets onto the log: check it, set it up, see how far it is.",
     no_args_is_help=True,
 )
+_NOTHING = "headrace.toml has no [[capture.…]]"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the capture, as in headrace.toml.")]
 Some = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the capture; default: all of them.")]
 
@@ -257,7 +258,7 @@ def _draw(rows: list[dict[str, Any]], known: Mapping[str, Place]) -> None:
                 said = row["error"].removeprefix(f"capture {row['name']!r}: ")
                 typer.echo(f"{row['name']}: {said}")
     else:
-        console.print("Nothing is captured: headrace.toml has no [[capture.…]].")
+        console.print(f"Nothing is captured: {_NOTHING}.", markup=False)
 
 
 def _size(count: int) -> str:
@@ -289,6 +290,9 @@ def _phase(tap: AnyTap | None, place: Place | None) -> str:
 
 
 def _chosen(settings: Settings, name: str) -> tuple[AnyTap, ...]:
+    if not name and not settings.capture.taps:
+        detail = f"nothing is captured: {_NOTHING}"
+        raise HeadraceError(detail, "add one, or say by HEADRACE_CONFIG where the settings are")
     return (_one(settings, name),) if name else settings.capture.taps
 
 

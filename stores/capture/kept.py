@@ -28,8 +28,8 @@ OpenTap = Callable[[Any], Tap]
 class KeptTap:
     """One tap, open or to be opened.
 
-    :arg alone: Whether nothing else is drawn from: what fails is then raised. Otherwise it is said once, noted beside
-        the places until the tap goes on, and tried again after growing pauses, by a thread: nobody waits for it.
+    :arg alone: Whether nothing else is drawn from: what fails is then raised. Otherwise it is said once, and tried
+        again after growing pauses, by a thread: nobody waits for it. It is noted beside the places, until it goes on.
     """
 
     def __init__(self, name: str, open_tap: OpenTap, places: Places, clock: Clock, *, alone: bool) -> None:
@@ -46,8 +46,12 @@ class KeptTap:
         self._opening: Future[Tap] | None = None
         self._tap: Tap | None = None
         if alone:
+            try:
+                self._tap = self._open()
+            except HeadraceError as error:
+                places.note_fault(name, str(error))
+                raise
             places.note_fault(name, "")
-            self._tap = self._open()
             return
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"open-{name}")
         self._opening = self._threads.submit(self._open)
@@ -65,6 +69,7 @@ class KeptTap:
             drawn = self._tap.draw(limit)
         except HeadraceError as error:
             if self._alone:
+                self._places.note_fault(self._name, str(error))
                 raise
             self._fail(error)
             return None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from events.errors import StoreError
+from events.errors import StoreError, UnreachableError
 from events.log import LogRecord
 
 CLOSED, OLDEST = "closed", "trim"
@@ -110,7 +110,7 @@ class Page(NamedTuple):
     behind: int | None
 
 
-class Later(StoreError):
+class Later(UnreachableError):
     """What a service refuses for now, or what did not reach it: to be tried again."""
 
 

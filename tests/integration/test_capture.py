@@ -123,6 +123,20 @@ def test_the_flow_brings_rows_and_changes_onto_the_log_and_the_commands_say_how_
     assert db.execute("SELECT count(*) FROM pg_publication").fetchone() == (0,)
 
 
+def test_check_and_status_tell_of_a_publication_that_went_with_what_came_meanwhile(
+    config: Path, db: psycopg.Connection[Any]
+) -> None:
+    with flow(config) as process:
+        wait_for(config, db, process)
+        db.execute("DROP PUBLICATION headrace_shop; UPDATE flights SET fare = 0")
+        process.wait(DEADLINE)
+    for command in (("check",), ("status", "--json")):
+        told = headrace(config, *command)
+        assert "the publication headrace_shop is gone, or was made anew" in told.stdout
+        assert "headrace capture reset shop" in told.stdout
+        assert told.returncode == 1
+
+
 def test_tables_without_an_identity_are_not_published_unless_one_insists(
     config: Path, db: psycopg.Connection[Any]
 ) -> None:

@@ -76,6 +76,15 @@ def test_a_capture_is_behind_by_the_age_of_what_it_is_known_to_be_whole_of(home:
         assert json.loads(CliRunner().invoke(capture.app, ["status", "--json"]).output)["running"]
 
 
+@pytest.mark.parametrize("command", ["check", "setup"])
+def test_where_nothing_is_captured_the_commands_say_so(home: Path, command: str) -> None:
+    (home.parent / "headrace.toml").write_text("")
+    shown = CliRunner().invoke(capture.app, [command])
+    assert "nothing is captured: headrace.toml has no [[capture.…]]" in str(shown.exception)
+    assert shown.exit_code == 1
+    assert "headrace.toml has no [[capture.…]]" in CliRunner().invoke(capture.app, ["status"]).output
+
+
 @pytest.fixture
 def away(home: Path) -> Path:
     settings = (

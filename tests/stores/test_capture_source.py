@@ -262,6 +262,24 @@ def test_among_several_a_tap_that_fails_says_so_once_and_is_opened_again_at_its_
     assert [caplog.text.count(said) for said in ("wrong password", "has gone", "goes on")] == [1, 1, 1]
 
 
+def test_alone_a_tap_that_fails_ends_the_flow_and_why_is_kept_until_it_is_open_again(tmp_path: Path) -> None:
+    places = Places(tmp_path / "capture.sqlite3")
+
+    def fails(place: Any) -> Tap:
+        detail = "wrong password"
+        raise StoreError(detail, "correct it")
+
+    with pytest.raises(StoreError, match="wrong password"):
+        KeptTap("numbers", fails, places, system_clock, alone=True)
+    assert places.faults() == {"numbers": "wrong password (correct it)"}
+    kept = KeptTap("numbers", lambda place: Numbers(place, 100, fails_at=7), places, system_clock, alone=True)
+    assert places.faults() == {}
+    kept.draw(7)
+    with pytest.raises(StoreError, match="has gone"):
+        kept.draw(7)
+    assert places.faults() == {"numbers": "the source has gone (bring it back)"}
+
+
 def test_one_that_fails_holds_up_no_other(tmp_path: Path) -> None:
     places = Places(tmp_path / "capture.sqlite3")
     log = FileLog(tmp_path / "log", partitions=1)

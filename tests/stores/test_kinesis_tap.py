@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from events.clock import system_clock
-from events.errors import StoreError
+from events.errors import StoreError, UnreachableError
 from stores.capture.kinesis import KinesisTap
 from stores.capture_settings import KinesisTapSettings
 from tests.servers import kinesis
@@ -308,5 +308,5 @@ def test_denied_access_names_the_action_to_allow(make: Make) -> None:
 def test_an_address_at_which_nobody_is_is_one_line(make: Make) -> None:
     with between("http://127.0.0.1:1") as proxy:
         endpoint = proxy.endpoint
-    with pytest.raises(StoreError, match=f"{endpoint} cannot be reached"):
+    with pytest.raises(UnreachableError, match=f"{endpoint} cannot be reached"):
         KinesisTap(make().settings(endpoint=endpoint), None, system_clock)

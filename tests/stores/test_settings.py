@@ -38,6 +38,18 @@ def test_folders_are_read_from_the_file() -> None:
     assert (folder.name, folder.path, folder.audience) == ("docs", Path("d"), ("staff",))
 
 
+def _databases(one: str, other: str, more: str = "") -> str:
+    return "".join(
+        f"[[capture.postgres]]\nname = '{name}'\ndsn = '{dsn}'\ntables = ['public.t']\n{more}\n"
+        for name, dsn in (("a-b", one), ("a_b", other))
+    )
+
+
+def _servers(more: str) -> str:
+    tables = more or "tables = ['d.t']"
+    return "".join(f"[[capture.mysql]]\nname = '{name}'\nuser = 'u'\n{tables}\n" for name in ("one", "two"))
+
+
 @pytest.mark.parametrize(
     ("text", "key", "fix"),
     [
@@ -49,6 +61,12 @@ def test_folders_are_read_from_the_file() -> None:
         ("[[knowledge.folders]]\nname = 'A b'\npath = 'b'", "'A b'", "lower-case"),
         ("[[knowledge.folders]]\nname = 'documents'\npath = 'b'", "'documents'", "its own name"),
         ("not toml at all", "cannot be read", "headrace.toml"),
+        ("[capture.postgres]\nname = 'a'", "capture.postgres", "[[…]]"),
+        ("[log.kafka]\nservers = 'broker:9092'", "log.kafka.servers", "a list"),
+        (_databases("host=a", "host=b", "stream = 's'"), "public.t comes onto the stream 's' from 'a-b'", "`stream`"),
+        (_databases("host=a", "host=a"), "have one slot, headrace_a_b", "`slot`"),
+        (_servers(""), "read one server under one number", "`server_id`"),
+        (_servers("tables = ['d.t', 'd.t']"), "named twice", "headrace.toml"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_key_and_fix(text: str, key: str, fix: str) -> None:

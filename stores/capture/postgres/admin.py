@@ -16,7 +16,7 @@ from stores.capture.finding import Finding
 from stores.capture.places import Place, Places
 from stores.capture.postgres import checks, publishing
 from stores.capture.postgres.catalog import find_publications, find_tables, published
-from stores.capture.postgres.opening import drop_slot
+from stores.capture.postgres.opening import drop_slot, find_gap
 from stores.capture.postgres.place import ANEW, read_place, remedy
 from stores.capture.postgres.publishing import Said
 from stores.capture.postgres.replication import Replication
@@ -59,6 +59,9 @@ def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Find
             known = read_place(settings, None if place is None else place.place)
             if slot is not None:
                 found += checks.check_slot(settings, session, slot)
+                if known is not None and known.phase != "anew":
+                    gap = find_gap(settings, known, slot, publications)
+                    found += [] if gap is None else [_finding(settings, gap)]
             elif known is not None and known.phase != "anew":
                 found.append(Finding("error", _gone(settings), remedy(settings)))
             if not any(finding.level == "error" for finding in found):
@@ -66,7 +69,7 @@ def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Find
                     replication.identify()
             return found
     except StoreError as error:
-        return [Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)]
+        return [_finding(settings, error)]
 
 
 def script(settings: PostgresTapSettings) -> list[str]:
@@ -177,14 +180,23 @@ def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
     with closing(connect(settings)) as session:
         slot = checks.find_slot(settings, session)
         newest = current_lsn(settings, session)
+        publications = find_publications(settings, session)
     known = read_place(settings, None if place is None else place.place)
     begun = known is not None and known.phase != "anew"
     behind = max(0, newest - known.end) if known is not None and begun else None
     if slot is None:
         gap = _gone(settings) if begun else ""
         return Standing(behind, 0, 0, active=False, gap=f"{gap} ({remedy(settings)})" if gap else "")
-    gap = f"the slot {settings.slot_name} no longer has what comes next: {slot.lost} ({remedy(settings)})"
-    return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader), gap=gap if slot.lost else "")
+    gap = ""
+    if slot.lost:
+        gap = f"the slot {settings.slot_name} no longer has what comes next: {slot.lost} ({remedy(settings)})"
+    elif known is not None and begun and (why := find_gap(settings, known, slot, publications)) is not None:
+        gap = str(why).removeprefix(f"capture {settings.name!r}: ")
+    return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader), gap=gap)
+
+
+def _finding(settings: PostgresTapSettings, error: StoreError) -> Finding:
+    return Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)
 
 
 def _reach(settings: PostgresTapSettings) -> Session:

@@ -119,7 +119,8 @@ def open_place(ends: Ends, place: PostgresPlace | None) -> Opened:
         raise StoreError(detail, remedy(settings))
     identity = ends.replication.identify()
     _same_server(ends, place, identity)
-    _no_gap(settings, place, slot, found)
+    if (gap := find_gap(settings, place, slot, found)) is not None:
+        raise gap
     place = replace(place, timeline=identity.timeline)
     changed = {name for name, now in coverage.items() if has_gap(place.coverage.get(name, now), now, followed=False)}
     if changed and place.phase == "snapshot":
@@ -303,22 +304,22 @@ def _same_server(ends: Ends, place: PostgresPlace, identity: Identity) -> None:
         raise StoreError(detail, hint)
 
 
-def _no_gap(settings: PostgresTapSettings, place: PostgresPlace, slot: Slot, found: Mapping[str, Publication]) -> None:
-    """Check that the slot still streams what comes behind the place.
-
-    :raises StoreError: When it does not.
-    """
+def find_gap(
+    settings: PostgresTapSettings, place: PostgresPlace, slot: Slot, found: Mapping[str, Publication]
+) -> StoreError | None:
+    """Return why the slot does not stream what comes behind the place; None if it does."""
     where = f"capture {settings.name!r}"
     if place.slot != settings.slot_name:
         detail = f"{where}: the slot is {settings.slot_name} by now, and was {place.slot}"
-        raise StoreError(detail, f"name {place.slot} by `slot` again; else {remedy(settings)}")
+        return StoreError(detail, f"name {place.slot} by `slot` again; else {remedy(settings)}")
     if slot.confirmed > place.end:
         detail = (
             f"{where}: the slot {settings.slot_name} begins at {lsn_text(slot.confirmed)}, behind "
             f"{lsn_text(place.end)}: it was made anew, or somebody else has read from it"
         )
-        raise StoreError(detail, remedy(settings))
+        return StoreError(detail, remedy(settings))
     for name, oid in place.publications.items():
         if name in settings.publication_names and (name not in found or found[name].oid != oid):
             detail = f"{where}: the publication {name} is gone, or was made anew: changes since then are not streamed"
-            raise StoreError(detail, remedy(settings))
+            return StoreError(detail, remedy(settings))
+    return None

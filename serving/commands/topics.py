@@ -115,7 +115,7 @@ def create(
 def _has_topics(settings: Settings) -> bool:
     if settings.log.backend == "kafka":
         return True
-    typer.echo("the log is kept in files: there are no topics; `headrace log streams` lists its streams")
+    typer.echo("the log is kept in files: there are no topics; `headrace log streams` lists its streams", err=True)
     return False
 
 

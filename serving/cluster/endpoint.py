@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -96,6 +96,15 @@ class Endpoint(ThreadingHTTPServer):
     def close(self) -> None:
         """Let go of the stores."""
         self._watch.close()
+
+    @override
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say in one line what kept a request from being answered, unless it is that its client has left."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            with suppress(OSError):  # whoever has left does not stop the work
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                typer.echo(f"WARNING a request for metrics was not answered: {said}", file=sys.stderr)
 
 
 _SAID: dict[State, bytes] = {

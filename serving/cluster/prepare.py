@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from events.errors import HeadraceError
+from serving.cluster.parts import check_parts
 from serving.runs import lock_path, make_folder
 from stores.settings import FLOWS, Settings
 
@@ -25,17 +26,21 @@ def recovery_arguments(folder: Path, variables: Mapping[str, str] = os.environ) 
 
     Of a cluster over several machines, the first process keeps the state of all; the folders of the others are empty.
 
-    :raises HeadraceError: When it cannot be made; nothing of it is left then.
+    :raises HeadraceError: When it cannot be made, and nothing of it is left then, or is there in part.
     """
-    if not any(folder.glob("*.sqlite3")):
-        number = process_number(variables)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if number in {None, 0}:
-                _make_state(folder)
-        except OSError as error:
-            raise _unmade(folder, os.strerror(error.errno or 0)) from None
-    return ["-r", str(folder), "-b", "0"]
+    arguments = ["-r", str(folder), "-b", "0"]
+    is_keeper = process_number(variables) in {None, 0}
+    if any(folder.glob("*.sqlite3")):
+        if is_keeper:
+            check_parts(folder)
+        return arguments
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_keeper:
+            _make_state(folder)
+    except OSError as error:
+        raise _unmade(folder, os.strerror(error.errno or 0)) from None
+    return arguments
 
 
 def _make_state(folder: Path) -> None:

@@ -1,4 +1,8 @@
-"""The wish to stop, as signals bring it: counted, never acted upon in the middle of something else."""
+"""The wish to stop, as signals bring it: counted, never acted upon in the middle of something else.
+
+What this process was started to ignore stays ignored, as SIGHUP under `nohup`. SIGINT does not: shells ignore it for
+whatever a script starts with `&`, unasked, and whoever sends it there means it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ def stopping_by_signals() -> Iterator[Stopping]:
     def ask(number: int, frame: object) -> None:
         stopping.asked += 1
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stopping
     finally:

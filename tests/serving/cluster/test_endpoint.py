@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from http.client import HTTPConnection
+import struct
+import threading
+from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
 import pytest
 
 from fixtures.servers import free_port
-from serving.cluster.endpoint import serving_metrics
+from serving.cluster.endpoint import Endpoint, serving_metrics
 from stores.settings import Settings, load
+from tests.integration.live import wait_until
 
 
 @pytest.fixture
@@ -77,3 +80,36 @@ def test_a_port_that_is_taken_is_told_and_stops_nothing(settings: Settings, caps
             done.append(True)
     assert done
     assert f"no metrics are served: port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+
+
+def answering() -> bool:
+    """Tell whether a request is under way."""
+    return any("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_of_a_client_that_leaves_nothing_is_said(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    with serving_metrics("tables", settings, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHo")
+            wait_until(answering, "the request to be listened to")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+        wait_until(lambda: not answering(), "the end of the request")
+        assert ask(port, "/health", "localhost")[0] == 200
+    assert capsys.readouterr().err == ""
+
+
+def test_a_request_that_cannot_be_answered_is_one_line(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(_: Endpoint) -> None:
+        detail = "odd,\nand more"
+        raise ValueError(detail)
+
+    monkeypatch.setattr(Endpoint, "state", odd)
+    port = free_port()
+    with serving_metrics("tables", settings, port):
+        with pytest.raises(RemoteDisconnected):
+            ask(port, "/health", "localhost")
+        wait_until(lambda: not answering(), "the end of the request")
+    assert capsys.readouterr().err == "WARNING a request for metrics was not answered: ValueError: odd, and more\n"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from events.errors import PASSING, HeadraceError, UnreachableError
+from events.errors import PASSING, HeadraceError, StoreError, UnreachableError
 from serving.cluster.prepare import (
     RECOVERY_PARTITIONS,
     metrics_port_of,
@@ -34,6 +37,92 @@ def test_a_new_folder_has_64_files_and_an_old_one_keeps_its_own(tmp_path: Path) 
     init_db_dir(tmp_path / "old", 3)
     recovery_arguments(tmp_path / "old", {})
     assert len(files(tmp_path / "old")) == 3
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    from bytewax.recovery import init_db_dir
+
+    folder = tmp_path / "of a flow?#1"
+    folder.mkdir()
+    init_db_dir(folder, 6)
+    return folder
+
+
+def refusal(state: Path) -> str:
+    """Return what is said of a state that is not whole; nothing of it is changed by that."""
+    left = sorted(state.iterdir())
+    with pytest.raises(StoreError) as refused:
+        recovery_arguments(state, {})
+    assert sorted(state.iterdir()) == left
+    assert refused.value.detail.startswith(f"the flow's state in {state} is not whole: ")
+    assert (
+        refused.value.hint == "put back what was moved away, or remove the folder: the flow then goes on from its store"
+    )
+    return refused.value.detail.partition("is not whole: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        ([3], "part-3.sqlite3 of 6 files is missing"),
+        ([0, 2], "part-0.sqlite3, part-2.sqlite3 of 6 files are missing"),
+        ([0, 1, 2, 3, 4], "part-0.sqlite3, part-1.sqlite3, part-2.sqlite3 and 2 more of 6 files are missing"),
+    ],
+)
+def test_a_state_that_lacks_a_file_is_refused_with_its_name(state: Path, removed: list[int], said: str) -> None:
+    for number in removed:
+        (state / f"part-{number}.sqlite3").unlink()
+    assert refusal(state) == said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "no such table: parts"), (b"no database" * 100, "file is not a database")],
+)
+def test_a_state_with_a_file_that_is_spoilt_is_refused_with_its_name(state: Path, content: bytes, said: str) -> None:
+    (state / "part-0.sqlite3").write_bytes(content)
+    assert refusal(state) == f"part-0.sqlite3 cannot be read: {said}"
+
+
+def test_a_state_with_a_file_of_another_one_is_refused(state: Path, tmp_path: Path) -> None:
+    from bytewax.recovery import init_db_dir
+
+    (tmp_path / "other").mkdir()
+    init_db_dir(tmp_path / "other", 3)
+    shutil.copy(tmp_path / "other" / "part-1.sqlite3", state)
+    different = "part-1.sqlite3 is one of 3 and part-0.sqlite3 is one of 6"
+    assert refusal(state) == f"it holds files of different states: {different}"
+
+
+def test_a_state_that_is_whole_is_looked_at_without_a_trace(state: Path) -> None:
+    left = {path: path.stat().st_mtime_ns for path in state.iterdir()}
+    recovery_arguments(state, {})
+    assert {path: path.stat().st_mtime_ns for path in state.iterdir()} == left
+
+
+def test_what_a_power_failure_leaves_to_the_journal_is_whole(state: Path, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    with closing(sqlite3.connect(state / "part-1.sqlite3", isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA user_version = 1")  # so that the journal has the first page
+        for path in state.glob("*"):
+            if not path.name.endswith("-shm"):
+                shutil.copy(path, left)
+    with (left / "part-1.sqlite3").open("r+b") as file:
+        file.write(bytes(4096))  # a page that was about to be written
+    assert recovery_arguments(left, {})[1] == str(left)
+    (left / "part-1.sqlite3-wal").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"part-1\.sqlite3 cannot be read"):
+        recovery_arguments(left, {})
+
+
+def test_over_machines_the_state_of_others_is_theirs(state: Path) -> None:
+    (state / "part-3.sqlite3").unlink()
+    assert recovery_arguments(state, {"BYTEWAX_PROCESS_ID": "1"})[1] == str(state)
+    with pytest.raises(StoreError, match="is missing"):
+        recovery_arguments(state, {"BYTEWAX_PROCESS_ID": "0"})
 
 
 def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_that_is_taken_for_the_whole(

@@ -125,6 +125,6 @@ def test_a_log_in_files_has_no_topics(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     line = "the log is kept in files: there are no topics; `headrace log streams` lists its streams"
     for command in (["list", "--json"], ["create"]):
-        told = CliRunner().invoke(topics.app, command)
+        told = CliRunner().invoke(app, command)
         # Programs that read JSON get none.
         assert (told.stdout, told.stderr, told.exit_code) == ("", f"{line}\n", 0)

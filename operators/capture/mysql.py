@@ -16,10 +16,9 @@ where no event that comes later begins before it, and none that is in it behind.
 
 from __future__ import annotations
 
-import logging
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -29,7 +28,7 @@ from events.errors import StoreError
 from events.log import LogRecord
 from operators.capture import mysql_binlog as binlog
 from operators.capture.envelope import NULL, connector_version, members, times, to_json
-from operators.capture.mysql_statements import said_of
+from operators.capture.mysql_statements import Said, said_of
 from operators.capture.mysql_tables import Selected, Shape, Streamed
 
 _LAST = {"table": b"last_in_data_collection", "snapshot": b"last"}
@@ -40,8 +39,6 @@ _EVENT = (
     b'"data_collection_order":%d},"op":"%b%b'
 )
 _ALONE = b',"source":{%b,"row":0,"thread":null,"query":null},"transaction":null,"op":"%b",%b}'
-
-_logger = logging.getLogger(__name__)
 
 
 class MysqlDecoder:
@@ -63,12 +60,26 @@ class MysqlDecoder:
         """How far it is."""
         return BinlogProgress(self._end, self._open, max(self._index, self._given), self._committed_at)
 
-    def begin(self, catalog: BinlogCatalog, tables: frozenset[str], given: BinlogProgress) -> None:
+    @property
+    def keys(self) -> Mapping[str, tuple[str, ...]]:
+        """The primary key by which each table's rows have been told apart, as far as it is known."""
+        return self._keys
+
+    def begin(
+        self,
+        catalog: BinlogCatalog,
+        tables: frozenset[str],
+        given: BinlogProgress,
+        keys: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         """Begin with a new connection, behind `given.end`. What was given behind it is passed over.
 
         :arg tables: Tables whose changes are wanted, each `database.table`.
+        :arg keys: What `keys` was there.
         """
         self._catalog, self._wanted = catalog, tables
+        self._keys = dict(keys or {})
+        self._moved: set[str] = set()
         self._end, self._again, self._given = given.end, given.open, given.index
         self._committed_at = given.committed_at
         self._file, self._pos = given.end.file, given.end.pos
@@ -83,6 +94,11 @@ class MysqlDecoder:
         self._alone = self._xa = False
         self._index = self._order = 0
         self._orders: dict[str, int] = {}
+
+    def take_moved(self) -> frozenset[str]:
+        """Return the tables whose rows are others by what the binlog does not say, since this was asked last."""
+        moved, self._moved = frozenset(self._moved), set()
+        return moved
 
     def decode(self, events: Sequence[bytes]) -> list[LogRecord]:
         """Decode events of the binlog, each its header and its body, without checksum.
@@ -140,7 +156,7 @@ class MysqlDecoder:
         return LogRecord(self._stream, 0, 0, at, None, b'{"before":null,"after":null%b' % tail)
 
     def _one(self, event: bytes, out: list[LogRecord]) -> None:
-        seconds, kind, server, size, behind, _ = binlog.HEADER.unpack_from(event)
+        seconds, kind, server, size, behind, flags = binlog.HEADER.unpack_from(event)
         body = event[binlog.HEADER.size :]
         if kind == binlog.ROTATE:
             self._rotated(body, seconds)
@@ -162,8 +178,9 @@ class MysqlDecoder:
             self._begun(kind, server, body, at)
         elif kind == binlog.XID:
             self._committed(millis)
-        elif kind in (binlog.QUERY, binlog.QUERY_COMPRESSED):
-            self._statement(*binlog.statement(kind, body), at, millis, out)
+        elif kind in (binlog.QUERY, binlog.QUERY_COMPRESSED, binlog.LOAD_DATA):
+            of_session = bool(flags & binlog.OF_SESSION)
+            self._statement(*binlog.statement(kind, body), (at, 0, millis), out, of_session=of_session)
         elif kind == binlog.XA_PREPARE:
             self._committed(millis)
         elif kind == binlog.PAYLOAD:
@@ -211,7 +228,10 @@ class MysqlDecoder:
         self._open, self._gtid, self._domain = "", "", -1
         self._index = self._given = 0
 
-    def _statement(self, database: str, text: str, at: int, millis: int, out: list[LogRecord]) -> None:
+    def _statement(
+        self, database: str, text: str, place: tuple[int, int, int], out: list[LogRecord], *, of_session: bool
+    ) -> None:
+        at, _, millis = place
         word = text.lstrip()[:12].upper()
         if word.startswith("BEGIN"):
             if not self._open:
@@ -233,22 +253,25 @@ class MysqlDecoder:
         else:
             if not self._open:
                 self._start(at, alone=True)
-            self._said(database, text, at, millis, out)
+            self._said(said_of(text, database, self._wanted, of_session=of_session), place, out)
             if self._alone:
                 self._committed(millis)
 
-    def _said(self, database: str, text: str, at: int, millis: int, out: list[LogRecord]) -> None:
-        for table, what in said_of(text, database, self._wanted):
+    def _said(self, said: Iterable[Said], place: tuple[int, int, int], out: list[LogRecord]) -> None:
+        for table, what in said:
             if what == "unseen":
-                message = f"rows of {table} were changed by a statement (binlog_format is not ROW)"
+                rows = f"rows of {table} were" if "." in table else f"rows in {table} may have been"
+                message = f"{rows} changed by a statement (binlog_format is not ROW)"
                 raise ValueError(message)
+            if what != "emptied":
+                self._moved.add(table)
             if what == "moved":
-                hint = "if rows came or went by it, `headrace capture reset` has everything read again"
-                _logger.warning("capture %r: %s was renamed, or its partitions were: %s", self._name, table, hint)
                 continue
+            # What comes behind it may have another key, and is another table's.
+            self._keys.pop(table, None)
             schema, _, name = table.partition(".")
             shape = Shape((schema, name), (), (), {}, self._source)
-            self._emit(shape, (b'{"before":null,"after":null', b"t", None), (at, 0, millis), out)
+            self._emit(shape, (b'{"before":null,"after":null', b"t", None), place, out)
 
     def _map(self, body: bytes) -> None:
         number = int.from_bytes(body[:6], "little")
@@ -263,6 +286,11 @@ class MysqlDecoder:
                 self._known.clear()
             mapped = binlog.mapped(body, mariadb=self._catalog.product == "mariadb")
             known = self._known[said] = Streamed(mapped, self._catalog, self._source)
+        key = known.shape.key_columns
+        if (before := self._keys.setdefault(known.shape.name, key)) != key:
+            names = " but ".join(f"({', '.join(each)})" for each in (before, key))
+            message = f"the primary key of {known.shape.name} is no longer {names}: its rows would be there twice"
+            raise ValueError(message)
         self._mapped[number] = known
 
     def _rows(self, rows: binlog.Rows, at: int, millis: int, out: list[LogRecord]) -> None:
@@ -358,6 +386,8 @@ class MysqlDecoder:
         detail = f"{self._name}: the binlog cannot be followed at {self._file}, {self._pos}: {said}"
         if "not FULL" in said or "not ROW" in said or " is ON" in said or "PARTIAL_JSON" in said:
             hint = f"mend the server's setting, for all sessions; then `headrace capture reset {self._name}`"
+        elif "there twice" in said:
+            hint = f"`headrace capture reset {self._name}` has everything read again, by that key"
         elif "XA" in said or "rolled back" in said:
             hint = f"write this table without it; then `headrace capture reset {self._name}`"
         else:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT = 2, 4, 15, 16, 19, 27
+QUERY, ROTATE, FORMAT, XID, LOAD_DATA, TABLE_MAP, HEARTBEAT = 2, 4, 15, 16, 18, 19, 27
 GTID, ANONYMOUS_GTID, XA_PREPARE, PARTIAL_UPDATE, PAYLOAD = 33, 34, 38, 39, 40
 MARIADB_GTID, QUERY_COMPRESSED = 162, 165
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
@@ -28,6 +28,8 @@ HEADER = struct.Struct("<IBIIIH")
 """Time (s), kind, server's number, size, place behind it, flags."""
 
 CUT_OFF = "it is cut off, or has more than it should"
+OF_SESSION = 4
+"""Flag of an event: what it says is of its session alone, or may be."""
 STANDALONE, PREPARED_XA = 1, 64
 """Flags of MariaDB's GTIDs: no commit follows; a part of a distributed transaction."""
 
@@ -169,7 +171,8 @@ def rows_of(kind: int, body: bytes) -> Rows:
 def statement(kind: int, body: bytes) -> tuple[str, str]:
     """Read a statement: the database that was chosen when it ran, and its text."""
     names, status = body[8], int.from_bytes(body[11:13], "little")
-    at = 13 + status
+    # LOAD DATA has numbers of its file before them.
+    at = (26 if kind == LOAD_DATA else 13) + status
     database, at = body[at : at + names], at + names + 1
     text = _inflated(body[at:]) if kind == QUERY_COMPRESSED else body[at:]
     return database.decode(errors="replace"), text.decode(errors="replace")

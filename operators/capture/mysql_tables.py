@@ -32,6 +32,7 @@ class Shape:
         database, table = names
         self.name = f"{database}.{table}"
         self.columns = tuple(columns)
+        self.key_columns = tuple(key)
         said: list[tuple[str, object]] = [("db", database), ("table", table)]
         if encodings:
             said.append(("columns", dict(encodings)))

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.commands.capture import app
+from stores.capture.places import Places
 from stores.rows.base import RowQuery
 from stores.rows.choose import open_row_reader
 from stores.settings import Settings
@@ -101,6 +102,8 @@ def test_the_live_table_is_what_the_server_holds_though_it_was_killed(
             db = server.connect()
             write(db, 3, 100)
             wait_until(lambda: live(home) == source(db), "the rows after the server was killed")
+            # What is on the log is served before the epoch closes in which it is written down how far that was.
+            wait_until(lambda: bool(Places(home.path / ".headrace" / "capture.sqlite3").read()), "the place")
         monkeypatch.chdir(tmp_path)
         (said,) = [json.loads(line) for line in command("status", "--json").splitlines()]
         assert (said["kind"], said["phase"]) == ("mysql", "stream")

@@ -24,7 +24,7 @@ from stores.capture.mysql.session import Session
 from stores.capture.mysql.tap import MysqlTap
 from stores.capture.places import Place
 from stores.capture_settings import MysqlTapSettings
-from tests.servers.mariadb import MariaServer, running
+from tests.servers.mariadb import MariaServer, another, running
 from tests.stores.captured import changes_of, live_rows
 
 DEADLINE = 30.0
@@ -103,6 +103,13 @@ def run(db: Any, *statements: str) -> None:
     with db.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+def insert(db: Any, numbers: range) -> None:
+    """Insert rows into `shop.t`, each by a statement of its own."""
+    with db.cursor() as cursor:
+        for number in numbers:
+            cursor.execute("INSERT INTO t VALUES (%s, 'x')", (number,))
 
 
 def one(db: Any, statement: str) -> Any:
@@ -237,6 +244,28 @@ def test_a_table_that_is_named_later_is_read_while_the_binlog_waits(story: Story
     assert story.place["tables"] == ["shop.t", "shop.u"] or story.place["tables"] == ("shop.t", "shop.u")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [(("shop.t", "shop.u"), ("shop.t",)), (("shop.t",), ("shop.t", "shop.u"))]
+)
+def test_tables_that_come_and_go_while_a_transaction_is_open_lose_nothing_of_it(
+    story: Story, db: Any, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    run(db, "CREATE TABLE u (id int PRIMARY KEY, v varchar(100))")
+    story.run(tables=before)
+    story.begin()
+    run(db, "BEGIN", "INSERT INTO u SELECT seq, 'x' FROM seq_1_to_300")
+    insert(db, range(300))
+    run(db, "COMMIT")
+    deadline = time.monotonic() + DEADLINE
+    # All of the first table, if it is captured, and some of the second.
+    while len(story.records) < 300 * len(before) - 250 and time.monotonic() < deadline:
+        story.draw(2)
+    assert story.place["open"]
+    story.run(tables=after)
+    story.follow(db)
+    assert len(story.live()) == 300 * len(after)
+
+
 def test_after_a_reset_what_was_deleted_in_the_gap_is_gone(story: Story, db: Any) -> None:
     run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     story.run()
@@ -366,6 +395,133 @@ def test_a_truncated_a_dropped_and_a_replaced_table_are_empty(story: Story, db: 
     assert story.ops() == ["c", "t", "c", "t", "c", "t", "c"]
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("CREATE OR REPLACE DATABASE shop", "USE shop", "CREATE TABLE t (id int PRIMARY KEY, v varchar(100))"),
+        (
+            "/*!40000 DROP DATABASE IF EXISTS `shop`*/",
+            "CREATE DATABASE shop",
+            "USE shop",
+            "CREATE TABLE t (id int KEY)",
+        ),
+        ("/*!50000 TRUNCATE TABLE t */",),
+        ("SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t",),
+        ("SET STATEMENT lock_wait_timeout=5 FOR DROP TABLE t", "CREATE TABLE t (id int PRIMARY KEY)"),
+    ],
+)
+def test_tables_are_emptied_however_the_statement_is_written(
+    story: Story, db: Any, statements: tuple[str, ...]
+) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    story.run()
+    story.begin()
+    run(db, *statements, "INSERT INTO t (id) VALUES (5)")
+    story.follow(db)
+    assert story.ops() == ["r", "r", "t", "c"]
+
+
+def test_a_temporary_table_of_the_same_name_that_is_truncated_empties_nothing(story: Story, db: Any) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a')")
+    story.run()
+    story.begin()
+    run(db, "SET SESSION binlog_format = 'MIXED'", "CREATE TEMPORARY TABLE t (id int)", "TRUNCATE TABLE t")
+    run(db, "DROP TABLE t", "CREATE TEMPORARY TABLE other (id int)")
+    run(db, "ALTER TABLE t ADD w int", "DROP TABLE other", "SET SESSION binlog_format = 'ROW'")
+    run(db, "INSERT INTO t VALUES (2, 'b', 1)", "UPDATE t SET w = 1")
+    story.follow(db)
+    assert "t" not in story.ops()
+    run(db, "SET SESSION binlog_format = 'MIXED'", "CREATE TEMPORARY TABLE other (id int)", "TRUNCATE TABLE t")
+    story.follow(db)
+    assert story.ops()[-1] == "t"
+
+
+@pytest.mark.parametrize(
+    ("before", "statement"),
+    [
+        ((), "LOAD DATA INFILE '{file}' INTO TABLE t"),
+        ((), "SET STATEMENT max_statement_time = 100 FOR DELETE FROM t WHERE id = 1"),
+        (("CREATE VIEW w AS SELECT * FROM t",), "DELETE FROM w WHERE id = 1"),
+        (
+            (
+                "CREATE TABLE o (id int)",
+                "CREATE TRIGGER r AFTER INSERT ON o FOR EACH ROW DELETE FROM t WHERE id = NEW.id",
+            ),
+            "INSERT INTO o VALUES (1)",
+        ),
+        (("CREATE FUNCTION ff() RETURNS int BEGIN DELETE FROM t WHERE id = 1; RETURN 1; END",), "DO ff()"),
+    ],
+)
+def test_rows_that_a_statement_changes_by_any_way_stop_the_capture(
+    story: Story, server: MariaServer, db: Any, before: tuple[str, ...], statement: str
+) -> None:
+    file = server.folder / "data" / "load.txt"
+    file.write_text("7\tz\n")
+    file.chmod(0o644)
+    run(db, "SET GLOBAL log_bin_trust_function_creators = 1", "INSERT INTO t VALUES (1, 'a')", *before)
+    story.run()
+    story.begin()
+    run(db, "SET SESSION binlog_format = 'STATEMENT'", statement.format(file=file))
+    with pytest.raises(StoreError, match=r"rows (of shop.t|in shop) .* changed by a statement.*capture reset shop"):
+        story.until(lambda: False)
+
+
+def test_a_table_that_takes_the_name_of_another_is_read_again(story: Story, db: Any) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    story.run()
+    story.begin()
+    run(db, "CREATE TABLE _t_gho (code varchar(9) PRIMARY KEY, id int, v varchar(9))")
+    run(db, "INSERT INTO _t_gho VALUES ('x', 1, 'A'), ('y', 7, 'q')", "RENAME TABLE t TO _t_del, _t_gho TO t")
+    run(db, "DROP TABLE _t_del", "UPDATE t SET v = 'c' WHERE id = 7")
+    wanted = {("shop.t", '{"code":"x"}'): "A", ("shop.t", '{"code":"y"}'): "c"}
+    story.until(lambda: {name: row["v"] for name, row in story.live().items()} == wanted)
+    story.run()
+    run(db, "DELETE FROM t WHERE id = 1")
+    story.until(lambda: len(story.live()) == 1)
+
+
+def test_a_table_that_was_renamed_away_is_empty_until_another_one_comes(story: Story, db: Any) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a')", "CREATE TABLE x LIKE t", "INSERT INTO x VALUES (4, 'd')")
+    story.run()
+    story.begin()
+    run(db, "RENAME TABLE t TO old")
+    story.until(lambda: story.live() == {})
+    run(db, "ALTER TABLE x RENAME TO t", "INSERT INTO t VALUES (5, 'e')")
+    story.follow(db)
+    assert len(story.live()) == 2
+
+
+def test_a_table_that_lost_a_partition_is_read_again(story: Story, db: Any) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    run(
+        db, "ALTER TABLE t PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (2), PARTITION b VALUES LESS THAN (9))"
+    )
+    story.run()
+    story.begin()
+    run(db, "ALTER TABLE t DROP PARTITION a", "INSERT INTO t VALUES (3, 'c')")
+    story.follow(db)
+    assert {row["id"] for row in story.live().values()} == {2, 3}
+
+
+def test_rows_by_another_primary_key_are_refused_unless_the_table_was_empty_between(story: Story, db: Any) -> None:
+    run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    story.run()
+    story.begin()
+    run(db, "CREATE OR REPLACE TABLE t (id int, v varchar(9), PRIMARY KEY (id, v))", "INSERT INTO t VALUES (1, 'a')")
+    story.until(lambda: list(story.live()) == [("shop.t", '{"id":1,"v":"a"}')])
+    story.end()
+    run(db, "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (v)", "UPDATE t SET id = 11")
+    place = {name: value for name, value in story.place.items() if name != "keys"}
+    story.run()
+    with pytest.raises(StoreError, match=r"shop.t is no longer \(id, v\) but \(v\).*capture reset shop"):
+        story.until(lambda: False)
+    # A place that does not know the key yet learns it of the first row.
+    story.place = place
+    story.run()
+    story.until(lambda: bool(story.place["keys"]))
+    assert {name: tuple(key) for name, key in story.place["keys"].items()} == {"shop.t": ("v",)}
+
+
 def test_a_change_by_statement_stops_the_capture_and_says_how_to_go_on(story: Story, db: Any) -> None:
     story.run()
     story.begin()
@@ -441,14 +597,60 @@ def test_a_binlog_that_was_removed_is_a_gap_that_says_how_to_go_on(story: Story,
     with pytest.raises(StoreError, match=r"no longer has what comes next") as raised:
         story.run()
     assert raised.value.hint.startswith("`headrace capture reset shop`")
-    place = Place(story.place, None, False, 0, 0)
-    assert [finding.level for finding in admin.find_faults(story.settings, place)] == ["error"]
+    assert faults_of(story) == [raised.value.detail]
+
+
+def faults_of(story: Story) -> list[str]:
+    """Return the errors that `check` says of the place."""
+    found = admin.find_faults(story.settings, Place(story.place, None, False, 0, 0))
+    return [f"capture 'shop': {finding.detail}" for finding in found if finding.level == "error"]
 
 
 def one_column(db: Any, statement: str) -> list[Any]:
     with db.cursor() as cursor:
         cursor.execute(statement)
         return [row[0] for row in cursor.fetchall()]
+
+
+def refused_as_begun_anew(story: Story) -> None:
+    with pytest.raises(StoreError, match=r"another one than before, or was begun anew") as raised:
+        story.run()
+    assert raised.value.hint.startswith("raise `generation`")
+    assert faults_of(story) == [raised.value.detail]
+
+
+def test_a_binlog_that_was_begun_anew_is_refused_however_many_transactions_are_in_it(story: Story, db: Any) -> None:
+    story.run()
+    run(db, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    story.follow(db)
+    story.end()
+    run(db, "DELETE FROM t WHERE id = 1", "RESET MASTER")
+    refused_as_begun_anew(story)
+    insert(db, range(100, 105 + int(story.place["end"]["gtid"].split("-")[2])))
+    refused_as_begun_anew(story)
+
+
+def test_another_server_with_the_same_number_is_refused(story: Story, db: Any) -> None:
+    story.run()
+    run(db, "INSERT INTO t VALUES (1, 'a')")
+    story.follow(db)
+    story.end()
+    with another() as restored:
+        session = restored.connect()
+        run(session, "CREATE DATABASE shop", "USE shop", "CREATE TABLE t (id int PRIMARY KEY, v varchar(100))")
+        insert(session, range(int(story.place["end"]["gtid"].split("-")[2])))
+        story.settings = story.settings.model_copy(update={"port": restored.port})
+        refused_as_begun_anew(story)
+        session.close()
+
+
+def test_two_captures_with_the_same_number_are_told_to_have_their_own(story: Story, db: Any) -> None:
+    other = Story(story.settings.model_copy(update={"name": "other"}))
+    story.run()
+    other.run()
+    with pytest.raises(StoreError, match=r"another one reads the binlog as server 5701.*server_id"):
+        story.until(lambda: bool(other.draw() and story.draw()))
+    other.end()
 
 
 def test_a_place_in_another_servers_binlog_is_refused(story: Story) -> None:
@@ -515,11 +717,26 @@ def test_tables_that_are_not_there_and_views_are_refused_and_a_missing_key_is_wa
     assert "no table shop.none" in refused(story.settings.model_copy(update={"tables": ("shop.none",)}))
     run(db, "CREATE VIEW v AS SELECT * FROM t", "CREATE TABLE keyless (a int)")
     assert "shop.v is no table" in refused(story.settings.model_copy(update={"tables": ("shop.v",)}))
+    run(db, "CREATE TABLE old (id int PRIMARY KEY) WITH SYSTEM VERSIONING")
+    assert "DROP SYSTEM VERSIONING" in refused(story.settings.model_copy(update={"tables": ("shop.old",)}))
     assert "has the number 1" in refused(story.settings.model_copy(update={"server_id": 1}))
     (finding,) = admin.find_faults(story.settings.model_copy(update={"tables": ("shop.keyless",)}), None)
     assert (finding.level, finding.detail) == (
         "warning", "shop.keyless has no primary key: nothing tells its rows apart",
     )  # fmt: skip
+
+
+def test_foreign_keys_that_change_rows_by_themselves_are_warned_of_at_check_and_at_the_start(
+    story: Story, db: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = "FOREIGN KEY (t) REFERENCES t (id)"
+    run(db, f"CREATE TABLE kept (id int PRIMARY KEY, t int, {rule} ON DELETE RESTRICT ON UPDATE NO ACTION)")
+    run(db, f"CREATE TABLE child (id int PRIMARY KEY, t int, {rule} ON UPDATE SET NULL)")
+    settings = story.settings.model_copy(update={"tables": ("shop.t", "shop.kept", "shop.child")})
+    (finding,) = admin.find_faults(settings, None)
+    assert (finding.level, "shop.child" in finding.detail, "RESTRICT" in finding.hint) == ("warning", True, True)
+    story.run(tables=settings.tables)
+    assert caplog.text.count("foreign keys change rows of shop.child by themselves") == 1
 
 
 # The buffer
@@ -529,9 +746,7 @@ def test_the_binlog_is_taken_in_pieces_that_are_whole_and_in_order(story: Story,
     session = Session(story.settings)
     catalog = MysqlCatalog(session)
     point: BinlogPoint = catalog.point()
-    with db.cursor() as cursor:
-        for number in range(20):
-            cursor.execute("INSERT INTO t VALUES (%s, 'a')", (number,))
+    insert(db, range(20))
     binlog = Binlog(story.settings, point, system_clock, mariadb=True)
     decoder = MysqlDecoder("shop", "shop")
     decoder.begin(catalog, frozenset({"shop.t"}), BinlogProgress(point))

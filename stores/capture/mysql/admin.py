@@ -9,9 +9,9 @@ from contextlib import closing
 
 from events.errors import StoreError
 from stores.capture.finding import Finding
-from stores.capture.mysql import checks
+from stores.capture.mysql import checks, history
 from stores.capture.mysql.catalog import MysqlCatalog
-from stores.capture.mysql.place import ANEW, read_place, remedy
+from stores.capture.mysql.place import ANEW, read_place
 from stores.capture.mysql.session import Session
 from stores.capture.places import Place, Places
 from stores.capture_settings import MysqlTapSettings
@@ -29,12 +29,7 @@ def find_faults(settings: MysqlTapSettings, place: Place | None) -> list[Finding
             catalog.point()
             known = read_place(settings, None if place is None else place.place)
             if known is not None and known.phase != "anew":
-                files = [row[0] for row in session.run("SHOW BINARY LOGS")]
-                if known.server != catalog.server:
-                    found.append(Finding("error", f"this is another server than before ({catalog.server})"))
-                elif known.end.file not in files:
-                    detail = f"the server has removed {known.end.file}, and with it what comes next"
-                    found.append(Finding("error", detail, remedy(settings)))
+                found += history.check_history(settings, session, catalog, known)
             return found
     except StoreError as error:
         return [Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)]

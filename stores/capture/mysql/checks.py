@@ -17,6 +17,9 @@ from stores.capture_settings import MysqlTapSettings
 _WANTED = {"binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_row_metadata": "FULL"}
 _UNWANTED = {"binlog_transaction_compression": "ON", "binlog_row_value_options": "PARTIAL_JSON"}
 _SHORT_SECONDS = 86_400
+_BY_ITSELF = re.compile(
+    r"^\s*CONSTRAINT .*\bFOREIGN KEY .*\bON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT)\b", re.MULTILINE
+)
 
 
 def check_server(settings: MysqlTapSettings, session: Session, catalog: MysqlCatalog) -> Iterator[Finding]:
@@ -61,14 +64,24 @@ def check_tables(settings: MysqlTapSettings, session: Session, tables: Mapping[s
             hint = f"correct `tables`, create it, or: GRANT SELECT ON {quoted} TO '{settings.user}'@'%'"
             yield Finding("error", f"there is no table {name}, or the user may not see it", hint)
             continue
+        if table.kind == "SYSTEM VERSIONED":
+            detail = f"{name} is system-versioned: its binlog has old rows among those that live"
+            yield Finding("error", detail, f"ALTER TABLE {quoted} DROP SYSTEM VERSIONING, or leave it out of `tables`")
+            continue
         if table.kind != "BASE TABLE":
             yield Finding("error", f"{name} is no table", "name the tables that it is made of")
             continue
         try:
             session.run(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608  # a quoted name
+            made = str(session.one(f"SHOW CREATE TABLE {quoted}")[1])
         except StoreError:
             hint = f"GRANT SELECT ON {quoted} TO '{settings.user}'@'%'"
             yield Finding("error", f"the user {settings.user} may not read {name}", hint)
+            continue
+        # The catalog's own view of them shows nothing to a user that may only read.
+        if _BY_ITSELF.search(made):
+            detail = f"foreign keys change rows of {name} by themselves, which the binlog does not say"
+            yield Finding("warning", detail, "make them ON DELETE RESTRICT ON UPDATE RESTRICT, and change both tables")
         if table.engine.lower() not in ("innodb", "rocksdb", "") and settings.snapshot:
             detail = f"{name} is of the engine {table.engine}: it is not read as it was at one moment"
             yield Finding("warning", detail, f"ALTER TABLE {quoted} ENGINE = InnoDB")

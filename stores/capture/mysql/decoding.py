@@ -5,7 +5,7 @@ The tap knows connections and the catalog; the decoder knows what the bytes mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from events.binlog import BinlogCatalog, BinlogPoint, BinlogProgress, BinlogTable
@@ -23,11 +23,25 @@ class Decoder(Protocol):
     def progress(self) -> BinlogProgress:
         """How far it is."""
 
-    def begin(self, catalog: BinlogCatalog, tables: frozenset[str], given: BinlogProgress) -> None:
+    @property
+    def keys(self) -> Mapping[str, tuple[str, ...]]:
+        """The primary key by which each table's rows have been told apart, as far as it is known."""
+
+    def begin(
+        self,
+        catalog: BinlogCatalog,
+        tables: frozenset[str],
+        given: BinlogProgress,
+        keys: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         """Begin with a new connection, behind `given.end`. What was given behind it is passed over.
 
         :arg tables: Tables whose changes are wanted, each `database.table`.
+        :arg keys: What `keys` was there: rows by another one are refused.
         """
+
+    def take_moved(self) -> frozenset[str]:
+        """Return the tables whose rows are others by what the binlog does not say, since this was asked last."""
 
     def decode(self, events: Sequence[bytes]) -> list[LogRecord]:
         """Decode events of the binlog, each its header and its body, without checksum.

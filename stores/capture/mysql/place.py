@@ -15,7 +15,7 @@ from events.binlog import BinlogPoint
 from stores.capture.left import ANEW, place_as, remedy
 from stores.capture_settings import MysqlTapSettings
 
-__all__ = ["ANEW", "MysqlPlace", "read_place", "remedy", "written_place"]
+__all__ = ["ANEW", "MysqlPlace", "read_place", "remedy", "renewal", "written_place"]
 
 
 class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,6 +23,7 @@ class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     :arg server: What tells the server from others: places in another one's binlog say nothing here.
     :arg tables: Tables that have been read, and are captured.
+    :arg keys: Columns of the primary key by which the rows of each are told apart, as far as they are known.
     """
 
     phase: Literal["anew", "snapshot", "stream"]
@@ -31,6 +32,7 @@ class MysqlPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     open: str = ""
     index: int = 0
     tables: tuple[str, ...] = ()
+    keys: dict[str, tuple[str, ...]] = {}
 
 
 def read_place(settings: MysqlTapSettings, place: Any) -> MysqlPlace | None:
@@ -45,3 +47,8 @@ def written_place(place: MysqlPlace) -> dict[str, Any]:
     """Return the place as plain data."""
     written: dict[str, Any] = msgspec.to_builtins(place)
     return written
+
+
+def renewal(settings: MysqlTapSettings) -> str:
+    """Return what helps when the files of the binlog have begun anew: by position, all in them is older than before."""
+    return f"raise `generation` of its stream in [[tables.streams]], then {remedy(settings)}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from events.errors import MissingExtraError, StoreError, UnreachableError
-from stores.capture.mysql.place import remedy
+from stores.capture.mysql.place import renewal
 from stores.capture_settings import MysqlTapSettings
 
 CONNECT_SECONDS = 10
@@ -32,6 +32,9 @@ _AWAY = frozenset(
 _ALTERED = frozenset({1054, 1146, 1412})
 """Columns or a table that were there when the catalog was looked at, or before the snapshot."""
 _DENIED, _HOST_DENIED, _NO_RIGHT, _BINLOG, _NO_READ = 1045, 1130, 1227, 1236, (1142, 1143, 1044)
+
+
+_SAME_NUMBER = "same server_uuid/server_id"
 
 
 class LostError(UnreachableError):
@@ -138,7 +141,8 @@ def refusal(settings: MysqlTapSettings, error: Exception) -> StoreError:
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     reason = " ".join(str(error.args[-1] if error.args else error).split())
     where = f"capture {settings.name!r}"
-    if number == _BINLOG:
+    # MariaDB has a number of its own for a reader that another one has pushed out.
+    if number == _BINLOG or _SAME_NUMBER in reason:
         return _no_binlog(settings, reason)
     if number in _ALTERED:
         return LostError(f"{where}: a table was altered while it was read: {reason}", "it is read again")
@@ -168,14 +172,14 @@ def _denied(settings: MysqlTapSettings, number: int, unequipped: bool) -> tuple[
 
 def _no_binlog(settings: MysqlTapSettings, reason: str) -> StoreError:
     where = f"capture {settings.name!r}"
-    if "server_uuid/server_id" in reason or "same server" in reason:
+    if _SAME_NUMBER in reason:
         detail = f"{where}: another one reads the binlog as server {settings.server_id}"
         return StoreError(detail, "give each reader its own number by server_id")
     if "log event entry exceeded max_allowed_packet" in reason:
         return StoreError(f"{where}: {reason}", "raise max_allowed_packet at the server")
     detail = f"{where}: the server's binlog no longer has what comes next, or is another one's: {reason}"
     keep = "binlog_expire_logs_seconds says how long it is kept"
-    return StoreError(detail, f"{remedy(settings)}; {keep}")
+    return StoreError(detail, f"{renewal(settings)}; {keep}")
 
 
 def _grant(settings: MysqlTapSettings) -> str:

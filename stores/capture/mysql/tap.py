@@ -23,14 +23,13 @@ from typing_extensions import override
 
 from events.binlog import BinlogProgress
 from events.clock import Clock
-from events.errors import StoreError
 from events.log import LogRecord
 from stores.capture.base import Drawn, Tap
 from stores.capture.finding import Finding
-from stores.capture.mysql import checks
+from stores.capture.mysql import checks, history
 from stores.capture.mysql.catalog import MysqlCatalog, Table
 from stores.capture.mysql.decoding import Decoder
-from stores.capture.mysql.place import MysqlPlace, read_place, remedy, written_place
+from stores.capture.mysql.place import MysqlPlace, read_place, written_place
 from stores.capture.mysql.replication import Binlog
 from stores.capture.mysql.session import LostError, Session
 from stores.capture.mysql.snapshot import Reading
@@ -134,17 +133,17 @@ class MysqlTap(Tap):
     def _begin(self, link: _Link) -> None:
         """Find out where to go on, or to begin.
 
-        :raises StoreError: When this is another server than before.
+        :raises StoreError: When this is another server than before, or its binlog another one.
         """
         settings, place = self._settings, self._place
         begun = place is not None and place.phase != "anew"
         if place is not None and begun:
-            if place.server != link.catalog.server:
-                detail = f"capture {settings.name!r}: this is another server than before ({link.catalog.server})"
-                hint = f"raise `generation` of its stream in [[tables.streams]], then {remedy(settings)}"
-                raise StoreError(detail, hint)
+            checks.raise_errors(settings, history.check_history(settings, link.session, link.catalog, place))
             kept = tuple(name for name in settings.tables if name in place.tables or not settings.snapshot)
-            known = replace(place, tables=kept)
+            known = _of_tables(place, kept)
+            if set(place.tables) != set(settings.tables):
+                # What is open was counted by the changes of other tables: it comes again.
+                known = replace(known, open="", index=0)
         else:
             kept = () if settings.snapshot else settings.tables
             known = MysqlPlace(phase="snapshot", server=link.catalog.server, tables=kept)
@@ -169,7 +168,7 @@ class MysqlTap(Tap):
 
     def _start(self, link: _Link, place: MysqlPlace) -> Binlog:
         given = BinlogProgress(place.end, place.open, place.index, self._decoder.progress.committed_at)
-        self._decoder.begin(link.catalog, frozenset(self._settings.tables), given)
+        self._decoder.begin(link.catalog, frozenset(self._settings.tables), given, place.keys)
         mariadb = link.catalog.product == "mariadb"
         self._binlog = Binlog(self._settings, place.end, self._clock, mariadb=mariadb)
         return self._binlog
@@ -184,7 +183,8 @@ class MysqlTap(Tap):
         last = "snapshot" if part.last else "table" if part.whole else ""
         records = self._decoder.read(part.table.said, part.rows, reading.point, self._clock(), last)
         if part.whole:
-            place = replace(place, tables=(*place.tables, part.table.name))
+            name, key = part.table.name, part.table.said.key
+            place = replace(place, tables=(*place.tables, name), keys={**place.keys, name: key})
         if part.last:
             place = replace(place, phase="stream")
             reading.close()
@@ -203,7 +203,14 @@ class MysqlTap(Tap):
             return None
         records: list[LogRecord] = self._decoder.decode(events)
         progress = self._decoder.progress
-        self._place = replace(place, end=progress.end, open=progress.open, index=progress.index)
+        again = self._to_read_again(link)
+        keys = dict(self._decoder.keys)
+        self._place = replace(place, end=progress.end, open=progress.open, index=progress.index, keys=keys)
+        if again:
+            self._place = _of_tables(self._place, [name for name in place.tables if name not in again])
+            # What is not in the place is read when the next draw opens.
+            self.close()
+            return Drawn(tuple(records), written_place(self._place), progress.committed_at)
         caught_up = idle_at is not None and not progress.open
         now = self._clock()
         if not records and not caught_up and 0 <= now - self._told_at < TELL_MILLIS:
@@ -212,6 +219,21 @@ class MysqlTap(Tap):
         known = [moment for moment in (progress.committed_at, idle_at if caught_up else None) if moment is not None]
         newest = max(known, default=None)
         return Drawn(tuple(records), written_place(self._place), newest, caught_up and not records)
+
+    def _to_read_again(self, link: _Link) -> frozenset[str]:
+        """Return the tables whose rows the binlog has not said, as far as they are there and may be read."""
+        moved = self._decoder.take_moved()
+        if not moved:
+            return moved
+        names, settings = ", ".join(sorted(moved)), self._settings
+        if not settings.snapshot:
+            what = f"capture {settings.name!r}: {names}: renamed, or with other partitions"
+            _logger.warning("%s: what came or went by it is not read, as snapshot = false", what)
+            return frozenset()
+        again = frozenset(link.catalog.find_tables(sorted(moved)))
+        if again:
+            _logger.warning("capture %r: renamed, or with other partitions: %s; read again", settings.name, names)
+        return again
 
     def _lose(self, lost: LostError) -> None:
         """Let go of everything, and try again after a pause that grows."""
@@ -228,3 +250,8 @@ class MysqlTap(Tap):
             if warning.detail not in self._warned:
                 self._warned.add(warning.detail)
                 _logger.warning("capture %r: %s (%s)", self._settings.name, warning.detail, warning.hint)
+
+
+def _of_tables(place: MysqlPlace, tables: Sequence[str]) -> MysqlPlace:
+    """Return the place with these tables alone."""
+    return replace(place, tables=tuple(tables), keys={name: place.keys[name] for name in tables if name in place.keys})

@@ -129,6 +129,7 @@ def test_what_is_appended_comes_back_byte_for_byte(log: Log) -> None:
         record(b"gone", None),
         record(b"the word", b"null"),
         record(b"torn", b'{"a":'),
+        record(b"at the epoch", b"0", 0),
         record(b"before the epoch", b"0", -5),
     ]
     log.append("orders", given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 import zlib
@@ -13,6 +14,7 @@ import pytest
 from events.clock import system_clock
 from events.errors import StoreError
 from events.log import LogRecord
+from stores.log.kafka.client import Outgoing
 from stores.log.kafka.log import KafkaLog
 from stores.settings import Settings
 from tests.servers import mock_cluster as mock
@@ -349,3 +351,70 @@ def test_offsets_are_told_to_a_group_as_soon_as_a_broker_is_back(
     committer.commit(f"{stream}-readers", {place: 2})
     returning.join()
     assert committer.committed(f"{stream}-readers", [place]) == {place: 2}
+
+
+def test_a_coordinator_that_is_away_holds_up_nothing_but_the_group(
+    cluster: MockCluster, stream: str, opened: Callable[..., KafkaLog]
+) -> None:
+    group, place = f"{stream}-readers", (stream, 0)
+    coordinate = cluster._library.rd_kafka_mock_coordinator_set
+    coordinate.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int32)
+    assert coordinate(cluster._cluster, b"group", group.encode(), 2) == 0
+    client = opened().client()
+    client.commit(group, {place: 1})
+    cluster.stop(2)
+    committing = threading.Thread(target=client.commit, args=(group, {place: 2}))
+    committing.start()
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        began = time.monotonic()
+        assert client.topics()[stream] == PARTITIONS
+        assert time.monotonic() - began < 2.0
+    assert committing.is_alive()
+    cluster.start(2)
+    committing.join(SECONDS)
+    assert client.committed(group, [place]) == {place: 2}
+
+
+@pytest.mark.parametrize("how", ["away", "none"])
+def test_the_ends_of_partitions_are_told_while_another_one_has_no_leader(
+    cluster: MockCluster, stream: str, opened: Callable[..., KafkaLog], how: str
+) -> None:
+    log = opened()
+    client = log.client()
+
+    def told(partition: int, end: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while log.end(stream, partition)[0] != end:
+            assert time.monotonic() < deadline, f"the end of partition {partition} was not told in time"
+
+    for partition in range(PARTITIONS):
+        told(partition, 0, SECONDS)
+    if how == "away":
+        cluster.stop(2)
+    else:
+        cluster.lead(stream, 1, -1)
+    for count in range(1, 4):
+        log.end(stream, 1)
+        client.produce(stream, [Outgoing(0, b"k", b"v", system_clock(), ())])
+        told(0, count, 5.0)
+    assert log.end(stream, 0)[1] < 5000
+    cluster.start(2)
+    cluster.lead(stream, 1, 2)
+    client.produce(stream, [Outgoing(1, b"k", b"v", system_clock(), ())])
+    told(1, 1, SECONDS)
+
+
+def test_an_end_that_nobody_tells_is_an_error_and_not_a_number(
+    cluster: MockCluster, stream: str, opened: Callable[..., KafkaLog]
+) -> None:
+    client = opened(patience=1.5).client()
+    both = [(stream, 0), (stream, 1)]
+    assert client.ends(both) == dict.fromkeys(both, 0)
+    cluster.stop(2)
+    with pytest.raises(StoreError) as failed:
+        client.ends(both)
+    assert failed.value.hint
+    assert client.ends_now([*both, ("absent", 0)], 1.5) == {(stream, 0): 0, (stream, 1): None}
+    cluster.lead(stream, 1, 1)
+    assert client.ends(both) == dict.fromkeys(both, 0)

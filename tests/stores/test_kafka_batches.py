@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import tracemalloc
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as murmur2_of_the_library
@@ -15,6 +18,7 @@ from kafka.record.legacy_records import LegacyRecordBatchBuilder
 
 from events.errors import StoreError
 from events.log import LogRecord
+from stores.log.kafka import compression
 from stores.log.kafka.batch_writing import encode
 from stores.log.kafka.batches import Reader, whole_until
 from stores.log.kafka.client import Outgoing
@@ -147,6 +151,46 @@ def test_records_in_a_transaction_are_refused_with_the_remedy() -> None:
     data = with_attributes(by_the_library([(NOW, b"a", b"1", [])]), _TRANSACTIONAL)
     with pytest.raises(StoreError, match=r"log\.kafka\.client to 'confluent'"):
         read_all(data)
+
+
+def compressed(body: bytes, codec: int, count: int) -> bytes:
+    """Return a batch whose records are compressed already."""
+    from google_crc32c import value as crc32c
+
+    checked = struct.pack(">hiqqqhii", codec, count - 1, NOW, NOW, -1, -1, -1, count) + body
+    return struct.pack(">qiibI", 0, len(checked) + 9, -1, 2, crc32c(checked)) + checked
+
+
+def streamed(body: bytes) -> bytes:
+    """Compress by zstd without knowing how much it will be, as librdkafka does."""
+    packer = zstandard.ZstdCompressor().compressobj()
+    return packer.compress(body) + packer.flush()
+
+
+def test_a_large_batch_that_was_compressed_as_it_was_written_is_read() -> None:
+    given: list[Any] = [(NOW, b"k%d" % n, bytes([n]) * 200_000, []) for n in range(11)]
+    records, after = read_all(compressed(streamed(by_the_library(given)[61:]), CODECS["zstd"], len(given)))
+    assert [(r.key, r.value) for r in records] == [(key, value) for _, key, value, _ in given]
+    assert after == 11
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_a_batch_that_would_fill_the_memory_is_refused(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "MOST_BYTES", 2**22)
+    body = bytes(2**26)
+    data = compressed(streamed(body) if codec == "zstd" else gzip.compress(body), CODECS[codec], 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError, match="offset 0 is damaged: it unpacks to more than 4194304 bytes"):
+            read_all(data)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zstd_frame_that_is_none_is_refused() -> None:
+    with pytest.raises(StoreError, match="offset 0 is damaged: its zstd frame is damaged"):
+        read_all(compressed(b"no frame at all", CODECS["zstd"], 1))
 
 
 def test_the_time_of_appending_counts_where_the_topic_says_so() -> None:

@@ -17,6 +17,7 @@ from events.log import LogRecord
 from stores.log.base import Redaction
 from stores.log.kafka.ends import UNKNOWN_END, Ends
 from stores.log.kafka.log import KafkaLog
+from stores.log.kafka.mirror import Mirror
 from stores.log.kafka.ng import NgClient
 from stores.log.source import LogSource
 from stores.log_settings import KafkaSettings
@@ -285,6 +286,30 @@ def test_what_is_erased_gets_a_tombstone_where_nothing_newer_of_its_key_stays(lo
     assert log.redact("absent", judge) == Redaction()
 
 
+def test_what_is_appended_while_records_are_erased_is_not_taken_with_them(log: KafkaLog) -> None:
+    log.create("orders", 1, {"cleanup.policy": "compact"})
+    log.append("orders", [record(b"anna", b"secret 1"), record(b"ben", b"secret 2"), record(b"cleo", b"secret 3")])
+    later = [record(b"anna", b"allowed"), record(b"ben", b"secret 4"), record(b"dora", b"allowed")]
+
+    def judge(found: LogRecord) -> LogRecord | None:
+        if later:
+            log.append("orders", [later.pop(0) for _ in range(3)])
+        return None if found.value is not None and b"secret" in found.value else found
+
+    assert log.redact("orders", judge) == Redaction(held=3)
+
+    fetcher = log.client().fetcher()
+    topic = log.describe(["orders"])[0].name
+    found: list[LogRecord] = []
+    while len(found) < 8:
+        fetched = fetcher.fetch(topic, 0, len(found), 10, DEADLINE_SECONDS)
+        assert fetched.records, "the end was not reached in time"
+        found += fetched.records
+    fetcher.close()
+    assert [r.key for r in found if r.value is None] == [b"ben", b"cleo"]
+    assert log.bounds("orders", 0) == (0, 8)
+
+
 def test_a_record_that_is_too_large_is_refused_before_anything_is_sent(log: KafkaLog) -> None:
     log.create("orders", 1)
     with pytest.raises(RejectedError, match="over the 1000000"):
@@ -372,4 +397,31 @@ def test_ends_are_looked_for_again_after_an_error_that_nobody_foresaw(
         ends.close()
     assert [record.getMessage() for record in caplog.records if "at odds" in record.getMessage()] == [
         "cannot look where topics end, and tries again: RuntimeError('the library is at odds with itself')"
+    ]
+
+
+def test_places_are_shown_again_after_an_error_that_nobody_foresaw(
+    client: NgClient, settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = (f"{settings.prefix}odd", 0)
+    client.create(place[0], 1, 1, {})
+    asked = 0
+
+    def ask() -> NgClient:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            odd = "the library is at odds with itself"
+            raise RuntimeError(odd)
+        return client
+
+    group = f"{settings.group}.odd"
+    mirror = Mirror(ask)
+    try:
+        mirror.note(group, {place: 3})
+        await_that(lambda: client.committed(group, [place]) == {place: 3}, "the place")
+    finally:
+        mirror.close()
+    assert [record.getMessage() for record in caplog.records if "at odds" in record.getMessage()] == [
+        f"offsets are not shown by consumer group {group}: RuntimeError('the library is at odds with itself')"
     ]

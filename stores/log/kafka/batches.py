@@ -70,7 +70,8 @@ class Reader:
         except struct.error as error:
             raise damaged(self._topic, self._partition, base, str(error)) from None
         except _DAMAGE as error:
-            raise damaged(self._topic, self._partition, base, f"{type(error).__name__} while it was read") from None
+            fault = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} while it was read"
+            raise damaged(self._topic, self._partition, base, fault) from None
 
     def _batch(self, data: bytes, at: int, end: int) -> tuple[list[LogRecord], int]:
         base, _, _, _, crc, attributes, last, first_time, max_time, _, _, _, count = HEADER.unpack_from(data, at)

@@ -108,6 +108,15 @@ class Client(ABC):
         """Return the offset after the newest record that can be read, for each partition that exists."""
 
     @abstractmethod
+    def ends_now(self, partitions: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int | None]:
+        """Return the same, None for each partition of which nobody tells in so many seconds, for whatever reason.
+
+        Neither waits until a partition has a leader, nor holds up other questions meanwhile.
+
+        :raises StoreError: When no broker answers at all, or none lets us in.
+        """
+
+    @abstractmethod
     def beginnings(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return the oldest offset still there, for each partition that exists."""
 

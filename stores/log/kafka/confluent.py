@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from stores.log.kafka import explain
 from stores.log.kafka.client import Client, Fetcher, Outgoing, Topic
 from stores.log.kafka.confluent_commit import GroupOffsets
+from stores.log.kafka.confluent_ends import ends_now
 from stores.log.kafka.confluent_fetch import ConfluentFetcher
 from stores.log.kafka.confluent_options import TRANSIENT, Complaints, connection, explained, library
 from stores.log.kafka.confluent_produce import Delivery
@@ -107,6 +108,10 @@ class ConfluentClient(Client):
         """Ask for the offset before which every transaction is over."""
         return self._offsets("looking for the end of topics", partitions, self._library.admin.OffsetSpec.latest())
 
+    def ends_now(self, partitions: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int | None]:
+        """Ask once."""
+        return ends_now(self._admin(), partitions, seconds)
+
     def beginnings(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Ask for the oldest offsets."""
         return self._offsets(
@@ -179,7 +184,14 @@ class ConfluentClient(Client):
         asked = {self._library.TopicPartition(*place): spec for place in partitions}
         committed = self._library.IsolationLevel.READ_COMMITTED
 
+        asked_before = False
+
         def ask(admin: Any, seconds: float) -> dict[Any, Any]:
+            nonlocal asked_before
+            if asked_before:
+                # Of a leader that has moved the library knows nothing until it is made to look.
+                admin.list_topics(timeout=seconds)
+            asked_before = True
             answers = self._answers(admin.list_offsets(asked, isolation_level=committed, request_timeout=seconds))
             # The library remembers how many partitions there were, and without a leader for any of those asked for it
             # says the same as if there were no such topic.
@@ -188,6 +200,9 @@ class ConfluentClient(Client):
                 there = admin.list_topics(timeout=seconds).topics
                 if any(place.topic in there and place.partition in there[place.topic].partitions for place in missing):
                     raise self._no_leader()
+            # Of a broker that is away it tells an offset that is none, and no error.
+            if any(getattr(answer, "offset", 0) == self._library.OFFSET_INVALID for answer in answers.values()):
+                raise self._no_leader()
             return answers
 
         found = {}

@@ -1,6 +1,7 @@
 """Where partitions end, asked beside the reading: one request for all that are in use, twenty times a second.
 
-What is known is never said to be younger than it is: its age counts from the moment before the broker was asked.
+A partition of which nobody tells is asked for once a second, and the others go on meanwhile. What is known is never
+said to be younger than it is: its age counts from the moment before the broker was asked.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from events.clock import Clock
@@ -19,6 +21,10 @@ UNKNOWN_END = 2**63 - 1
 """The end of a partition of which nothing is known yet: nobody can have reached it."""
 
 _ASK_SECONDS = 0.05
+_AGAIN_SECONDS = 1.0
+_PATIENCE_SECONDS, _MOST_PATIENCE_SECONDS = 1.0, 8.0
+"""How long an answer is waited for, and at most, as brokers are found to be slow or none answers."""
+
 _USED_SECONDS = 5.0
 _FIRST_SECONDS = 0.05
 _CLOSE_SECONDS = 0.2
@@ -50,6 +56,9 @@ class Ends:
         self._closing = threading.Event()
         self._hurry = threading.Event()
         self._failing = False
+        self._silent: set[Name] = set()
+        self._again_at = 0.0
+        self._patience = _PATIENCE_SECONDS
 
     def of(self, name: Name) -> tuple[int, int]:
         """Return the end of a partition, 0 if it does not exist, and how many milliseconds ago that was so.
@@ -60,7 +69,7 @@ class Ends:
         known = self._known.get(name)
         if self._thread is None:
             self._start()
-        if known is None:
+        if known is None and name not in self._silent:
             with self._changed:
                 self._changed.wait_for(lambda: name in self._known, _FIRST_SECONDS)
             known = self._known.get(name)
@@ -95,6 +104,7 @@ class Ends:
         self._known.clear()
         self._used.clear()
         self._outdated.clear()
+        self._silent = set()
 
     def _start(self) -> None:
         with self._changed:
@@ -114,21 +124,17 @@ class Ends:
 
     def _look(self, closing: threading.Event) -> bool:
         """Look once; False if nobody wants to know any more."""
-        since = time.monotonic() - _USED_SECONDS
-        names = [name for name, used in self._used.copy().items() if used >= since]
+        names = self._wanted()
         if not names:
-            with self._changed:
-                # Under the lock: one who asks this moment starts the next thread.
-                if any(used >= since for used in self._used.copy().values()):
-                    return True
-                self._known.clear()
-                self._used.clear()
-                if self._thread is threading.current_thread():
-                    self._thread = None
-            return False
-        asked_at = self._clock()
+            return not self._is_over()
+        began, asked_at = time.monotonic(), self._clock()
+        if began >= self._again_at:
+            self._again_at = began + _AGAIN_SECONDS
+        else:
+            names = [name for name in names if name not in self._silent]
+        patience, self._patience = self._patience, min(2 * self._patience, _MOST_PATIENCE_SECONDS)
         try:
-            ends = self._client().ends(names)
+            ends = self._client().ends_now(names, patience) if names else {}
         except HeadraceError:
             # What was known grows old, and whoever reads says so.
             return True
@@ -140,11 +146,40 @@ class Ends:
         self._failing = False
         if closing.is_set():
             return False
+        silent = {name for name, end in ends.items() if end is None}
+        if not silent:
+            self._patience = max(_PATIENCE_SECONDS, 2 * (time.monotonic() - began))
+        elif len(silent) < len(ends):
+            self._patience = patience
+        self._note(names, silent, ends, asked_at)
+        return True
+
+    def _wanted(self) -> list[Name]:
+        since = time.monotonic() - _USED_SECONDS
+        return [name for name, used in self._used.copy().items() if used >= since]
+
+    def _is_over(self) -> bool:
+        """Whether nobody wants to know any more; then another thread looks when somebody does."""
         with self._changed:
+            # Under the lock: one who asks this moment starts the next thread.
+            if self._wanted():
+                return False
+            self._known.clear()
+            self._used.clear()
+            if self._thread is threading.current_thread():
+                self._thread = None
+        return True
+
+    def _note(
+        self, names: Sequence[Name], silent: AbstractSet[Name], ends: Mapping[Name, int | None], asked_at: int
+    ) -> None:
+        with self._changed:
+            self._silent = (self._silent - set(names)) | silent
             for name in names:
+                if name in silent:
+                    continue
                 if asked_at > self._outdated.get(name[0], -1):
-                    self._known[name] = _Known(ends.get(name, 0), asked_at)
+                    self._known[name] = _Known(ends.get(name) or 0, asked_at)
                 else:
                     self._hurry.set()
             self._changed.notify_all()
-        return True

@@ -269,11 +269,8 @@ class KafkaLog(Log):
         for name in names:
             if name not in oldest:
                 continue
-            fetcher = self.client().fetcher()
-            try:
-                count, found = tombstones(fetcher, name, (oldest[name], ends.get(name, 0)), judge, self._settings)
-            finally:
-                fetcher.close()
+            span = (oldest[name], ends.get(name, 0))
+            count, found = tombstones(self.client(), name, span, judge, self._settings)
             held += count
             # To the partition in which the records are: that of their keys may be another one since it grew.
             self.client().produce(topic, found)

@@ -73,11 +73,12 @@ class Mirror:
                 return
             try:
                 self._client().commit(group, places)
-            except HeadraceError as error:
+            except Exception as error:  # without this thread nothing would ever be shown again
                 self._keep(group, places)
                 if not self._complained and not given_up.is_set():
                     self._complained = True
-                    _logger.warning("offsets are not shown by consumer group %s: %s", group, error)
+                    told = str(error) if isinstance(error, HeadraceError) else repr(error)
+                    _logger.warning("offsets are not shown by consumer group %s: %s", group, told)
             else:
                 self._complained = False
                 with self._lock:

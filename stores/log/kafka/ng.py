@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from events.errors import StoreError
 from stores.log.kafka import explain
 from stores.log.kafka.client import Client, Fetcher, Outgoing, Topic
 from stores.log.kafka.ng_fetch import NgFetcher
@@ -39,12 +40,16 @@ class NgClient(Client):
         self._asking = Wire(settings)
         # Apart, as brokers answer the requests of a connection one after the other, and an append may take long.
         self._sending = Wire(settings)
+        # Apart, as nobody is to wait for a group's coordinator that is away.
+        self._grouping = Wire(settings)
+        # Apart, as nobody is to wait for a partition's leader that is away.
+        self._looking = Wire(settings)
         self._one_append = threading.Lock()
 
     def close(self) -> None:
         """Let go of connections."""
-        self._asking.close()
-        self._sending.close()
+        for wire in (self._asking, self._sending, self._grouping, self._looking):
+            wire.close()
 
     def fetcher(self) -> Fetcher:
         """Return a new fetcher with connections of its own."""
@@ -109,6 +114,30 @@ class NgClient(Client):
     def ends(self, partitions: Sequence[tuple[str, int]]) -> Places:
         """Ask each leader, once for all of its partitions."""
         return self._offsets(partitions, _NEWEST)
+
+    def ends_now(self, partitions: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int | None]:
+        """Ask the leaders that are known, and once more those that have moved."""
+        wire, deadline = self._looking, Deadline(seconds)
+        found: Places = {}
+        wanted, silent = set(partitions), set[tuple[str, int]]()
+        for last in (False, True):
+            led, leaderless, unknown = wire.known_leaders(wanted)
+            answers = wire.ask_all({node: _offset_request(names, _NEWEST) for node, names in led.items()}, deadline)
+            for answer in answers.values():
+                for topic, parts in answer.topics:
+                    found |= {(topic, partition): offset for partition, code, _, offset in parts if code == 0}
+            silent = leaderless | {name for names in led.values() for name in names if name not in found}
+            wanted = silent | unknown
+            if last or not wanted:
+                break
+            try:
+                wire.look(deadline)
+            except StoreError:
+                if not found:
+                    raise
+                silent = wanted
+                break
+        return {**dict.fromkeys(silent), **found}
 
     def beginnings(self, partitions: Sequence[tuple[str, int]]) -> Places:
         """Ask each leader, once for all of its partitions."""
@@ -202,16 +231,8 @@ class NgClient(Client):
         return cluster.controller.nodeId
 
     def _offsets(self, partitions: Iterable[tuple[str, int]], time: int) -> Places:
-        from kafka.protocol.offset import OffsetRequest
-
-        def request(led: Sequence[tuple[str, int]]) -> Any:
-            topics: dict[str, list[tuple[int, int]]] = {}
-            for topic, partition in led:
-                topics.setdefault(topic, []).append((partition, time))
-            return OffsetRequest[1](-1, list(topics.items()))
-
         found: Places = {}
-        for topic, answers in self._led(partitions, request):
+        for topic, answers in self._led(partitions, partial(_offset_request, time=time)):
             for partition, code, _, offset in answers:
                 if code:
                     doing = f"asking for the offsets of topic {topic!r}, partition {partition},"
@@ -246,7 +267,7 @@ class NgClient(Client):
         """Ask a group's coordinator; return for each partition what it says, topic, partition and error code."""
         from kafka.protocol.commit import GroupCoordinatorRequest
 
-        wire, deadline = self._asking, self._asking.deadline()
+        wire, deadline = self._grouping, self._grouping.deadline()
         while True:
             where = wire.ask(wire.any_node, GroupCoordinatorRequest[0](group), deadline)
             code = where.error_code
@@ -268,6 +289,15 @@ class NgClient(Client):
 
     def _timeout(self) -> int:
         return round(self._settings.timeout_seconds * 1000)
+
+
+def _offset_request(led: Sequence[tuple[str, int]], time: int) -> Any:
+    from kafka.protocol.offset import OffsetRequest
+
+    topics: dict[str, list[tuple[int, int]]] = {}
+    for topic, partition in led:
+        topics.setdefault(topic, []).append((partition, time))
+    return OffsetRequest[1](-1, list(topics.items()))
 
 
 def _code(part: Sequence[Any]) -> int:

@@ -118,12 +118,20 @@ class Wire:
         if not self._lock.acquire(timeout=max(deadline.left(), _RETRY_SECONDS)):
             raise self._unanswered()
         try:
-            futures = {}
-            for whom, request in requests.items():
-                if self._connect(whom, deadline):
-                    futures[whom] = self.client().send(whom, request, wakeup=False)
-            while not all(future.is_done for future in futures.values()) and self._time_is_left(deadline):
+            client, futures = self.client(), {}
+            waiting = set(requests)
+            while True:
+                # One that is slow to connect does not hold up the others.
+                for whom in [whom for whom in waiting if self.ready(whom)]:
+                    futures[whom] = client.send(whom, requests[whom], wakeup=False)
+                    waiting.remove(whom)
+                if not waiting and all(future.is_done for future in futures.values()):
+                    break
+                if not self._time_is_left(deadline):
+                    break
                 self.poll(min(deadline.left(), _RETRY_SECONDS))
+                lost = {whom for whom in waiting if client.is_disconnected(whom)}
+                waiting -= lost | {whom for whom in waiting if client.cluster.broker_metadata(whom) is None}
             return {whom: future.value for whom, future in futures.items() if future.succeeded()}
         finally:
             self._lock.release()
@@ -134,22 +142,10 @@ class Wire:
 
     def leaders(self, partitions: Iterable[tuple[str, int]], deadline: Deadline) -> dict[Node, list[tuple[str, int]]]:
         """Return partitions by the broker that leads them; those that do not exist are absent."""
-        from kafka.structs import TopicPartition
-
         wanted = set(partitions)
         looked = False
         while True:
-            cluster = self.client().cluster
-            found: dict[Node, list[tuple[str, int]]] = {}
-            missing = leaderless = 0
-            for topic, partition in sorted(wanted):
-                leader = cluster.leader_for_partition(TopicPartition(topic, partition))
-                if leader is None:
-                    missing += 1
-                elif leader == -1 or cluster.broker_metadata(leader) is None:
-                    leaderless += 1
-                else:
-                    found.setdefault(leader, []).append((topic, partition))
+            found, leaderless, missing = self.known_leaders(wanted)
             if not leaderless and (looked or not missing):
                 return found
             if not self._time_is_left(deadline):
@@ -161,6 +157,25 @@ class Wire:
             looked = True
             if leaderless:
                 self._pause(deadline)
+
+    def known_leaders(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> tuple[dict[Node, list[tuple[str, int]]], set[tuple[str, int]], set[tuple[str, int]]]:
+        """Return partitions by their leader, those that have none, and those that are not known, all as of last."""
+        from kafka.structs import TopicPartition
+
+        cluster = self.client().cluster
+        led: dict[Node, list[tuple[str, int]]] = {}
+        leaderless, unknown = set(), set()
+        for name in sorted(partitions):
+            leader = cluster.leader_for_partition(TopicPartition(*name))
+            if leader is None:
+                unknown.add(name)
+            elif leader == -1 or cluster.broker_metadata(leader) is None:
+                leaderless.add(name)
+            else:
+                led.setdefault(leader, []).append(name)
+        return led, leaderless, unknown
 
     def look(self, deadline: Deadline) -> None:
         """Look anew which brokers, topics and leaders there are.

@@ -1,7 +1,7 @@
 """A record of the log as a message of Kafka, and back: ours come back as they were, those of others do no harm.
 
 Kafka's header values are bytes, may be absent and may come twice; ours are text, each once. A time before 1970, which
-a message cannot have, travels in a header.
+a message cannot have, travels in a header, and so does its first moment, which librdkafka takes for "now".
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def to_message(record: LogRecord, partition: int) -> Outgoing:
         detail = f"the event time {time} does not fit into 64 bits"
         raise RejectedError(detail, "event times are milliseconds since 1970-01-01 UTC")
     headers = record.headers
-    if time < 0:
+    if time <= 0:
         headers = {**headers, EVENT_TIME: str(time)}
         time = 0
     if not headers:
@@ -101,6 +101,8 @@ def _text(raw: str | bytes | None) -> str:
 
 def _time(text: str) -> int | None:
     """Return the time that such a header says, None if it is none of ours."""
+    if text == "0":
+        return 0
     if not text.startswith("-") or not text[1:].isascii() or not text[1:].isdigit() or len(text) > len(str(-_INT64)):
         return None
     time = int(text)

@@ -14,7 +14,7 @@ NOW = 1_000_000
 
 
 def captured(home: Path, *names: str, stream: str = "") -> Captured:
-    taps = [{"name": name, "stream": stream, "dsn": "host=db", "tables": ["public.a"]} for name in names]
+    taps = [{"name": name, "stream": stream, "dsn": "host=db", "tables": [f"public.{name}"]} for name in names]
     return Captured(Settings.model_validate({"data_dir": home, "capture": {"postgres": taps}}))
 
 

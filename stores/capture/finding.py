@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from events.errors import StoreError
+
 
 class Finding(msgspec.Struct, frozen=True):
     """Something that is wrong: what, and what to do."""
@@ -16,3 +18,8 @@ class Finding(msgspec.Struct, frozen=True):
     level: Literal["error", "warning"]
     detail: str
     hint: str = ""
+
+
+def finding_of(error: StoreError, capture: str, level: Literal["error", "warning"] = "error") -> Finding:
+    """Return what an error of a capture says, without its name: findings are shown beside it."""
+    return Finding(level, error.detail.removeprefix(f"capture {capture!r}: "), error.hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from events.errors import StoreError
-from stores.capture.finding import Finding
+from stores.capture.finding import Finding, finding_of
 from stores.capture.mysql import checks, history
 from stores.capture.mysql.catalog import MysqlCatalog
 from stores.capture.mysql.place import ANEW, read_place
@@ -32,7 +32,7 @@ def find_faults(settings: MysqlTapSettings, place: Place | None) -> list[Finding
                 found += history.check_history(settings, session, catalog, known)
             return found
     except StoreError as error:
-        return [Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)]
+        return [finding_of(error, settings.name)]
 
 
 def script(settings: MysqlTapSettings) -> list[str]:

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from events.errors import StoreError
-from stores.capture.finding import Finding
+from stores.capture.finding import Finding, finding_of
 from stores.capture.places import Place, Places
 from stores.capture.postgres import checks, publishing
 from stores.capture.postgres.catalog import find_publications, find_tables, published
@@ -61,7 +61,7 @@ def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Find
                 found += checks.check_slot(settings, session, slot)
                 if known is not None and known.phase != "anew":
                     gap = find_gap(settings, known, slot, publications)
-                    found += [] if gap is None else [_finding(settings, gap)]
+                    found += [] if gap is None else [finding_of(gap, settings.name)]
             elif known is not None and known.phase != "anew":
                 found.append(Finding("error", _gone(settings), remedy(settings)))
             if not any(finding.level == "error" for finding in found):
@@ -69,7 +69,7 @@ def find_faults(settings: PostgresTapSettings, place: Place | None) -> list[Find
                     replication.identify()
             return found
     except StoreError as error:
-        return [_finding(settings, error)]
+        return [finding_of(error, settings.name)]
 
 
 def script(settings: PostgresTapSettings) -> list[str]:
@@ -193,10 +193,6 @@ def standing(settings: PostgresTapSettings, place: Place | None) -> Standing:
     elif known is not None and begun and (why := find_gap(settings, known, slot, publications)) is not None:
         gap = str(why).removeprefix(f"capture {settings.name!r}: ")
     return Standing(behind, slot.held, slot.confirmed, active=bool(slot.reader), gap=gap)
-
-
-def _finding(settings: PostgresTapSettings, error: StoreError) -> Finding:
-    return Finding("error", error.detail.removeprefix(f"capture {settings.name!r}: "), error.hint)
 
 
 def _reach(settings: PostgresTapSettings) -> Session:

@@ -25,7 +25,7 @@ import psycopg
 from msgspec.structs import replace
 
 from events.errors import StoreError
-from stores.capture.finding import Finding
+from stores.capture.finding import Finding, finding_of
 from stores.capture.postgres import checks, publishing
 from stores.capture.postgres.catalog import (
     Publication,
@@ -203,9 +203,7 @@ def _again(
     blocked = tuple(table for table in added if table.name not in covered)
     publications = {name: publication.oid for name, publication in found.items()}
     place = replace(place, tables=whole, publications=publications, coverage=coverage)
-    opened = Opened(
-        place, tables, covered, [Finding("warning", _said(settings, error), error.hint) for error in errors]
-    )
+    opened = Opened(place, tables, covered, [finding_of(error, settings.name, "warning") for error in errors])
     if place.phase != "stream":
         return opened
     return opened._replace(added=tuple(table for table in added if table.name in covered), blocked=blocked)
@@ -249,10 +247,6 @@ def _gone(settings: PostgresTapSettings, session: Session, publications: Sequenc
 def _read_again(gone: Sequence[str]) -> Finding:
     detail = f"the publication {gone[0]} is gone, in the midst of a transaction that was given by it"
     return Finding("warning", detail, "all tables are read again")
-
-
-def _said(settings: PostgresTapSettings, error: StoreError) -> str:
-    return error.detail.removeprefix(f"capture {settings.name!r}: ")
 
 
 def _patience(ends: Ends) -> Callable[[int], bool]:
